@@ -1,0 +1,34 @@
+//! The binary `sockeye`.
+#![forbid(unsafe_code)]
+
+mod args;
+mod connect;
+mod serve;
+
+use std::{io::IsTerminal, process::ExitCode};
+
+use args::{Args, Command};
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let filter = EnvFilter::try_from_env("SOCKEYE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+    let result = match args.command.unwrap_or_default() {
+        Command::Serve(serve) => serve::site(&serve),
+        Command::Demo(demo) => serve::demo(&demo),
+        Command::Connect(connect) => connect::run(connect),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("sockeye: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! Collects the head of a request or a response as it arrives, and judges each byte once.
+
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::{Method, StatusCode};
+
+use super::HandshakeLimits;
+use super::fields::is_secret;
+
+/// What is wrong with a head, for either side. A server turns it into a status, a client into an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HeadError {
+    StartLineTooLong,
+    HeaderLineTooLong,
+    HeadTooLong,
+    TooManyHeaders,
+    BareLf,
+    BareCr,
+    BadByte,
+    Folded,
+    BadStartLine,
+    BadVersion,
+    BadHeader,
+}
+
+impl HeadError {
+    pub(super) const fn code(self) -> &'static str {
+        match self {
+            Self::StartLineTooLong => "start_line_too_long",
+            Self::HeaderLineTooLong => "header_too_long",
+            Self::HeadTooLong => "head_too_long",
+            Self::TooManyHeaders => "too_many_headers",
+            Self::BareLf => "bare_lf",
+            Self::BareCr => "bare_cr",
+            Self::BadByte => "bad_byte",
+            Self::Folded => "folded_header",
+            Self::BadStartLine => "bad_start_line",
+            Self::BadVersion => "bad_http_version",
+            Self::BadHeader => "bad_header",
+        }
+    }
+
+    pub(super) const fn reason(self) -> &'static str {
+        match self {
+            Self::StartLineTooLong => "the first line is too long",
+            Self::HeaderLineTooLong => "a header line is too long",
+            Self::HeadTooLong => "the head is too long",
+            Self::TooManyHeaders => "there are too many headers",
+            Self::BareLf => "a line ends with LF instead of CRLF",
+            Self::BareCr => "a CR is not followed by LF",
+            Self::BadByte => "the head holds a byte that is not allowed there",
+            Self::Folded => "a header line begins with white space",
+            Self::BadStartLine => "the first line is not one of HTTP/1.1",
+            Self::BadVersion => "only HTTP/1.1 is spoken here",
+            Self::BadHeader => "a header line is not a name, a colon and a value",
+        }
+    }
+
+    pub(super) const fn status(self) -> StatusCode {
+        match self {
+            Self::StartLineTooLong => StatusCode::URI_TOO_LONG,
+            Self::HeaderLineTooLong | Self::HeadTooLong | Self::TooManyHeaders => {
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+            }
+            Self::BadVersion => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            _ => StatusCode::BAD_REQUEST,
+        }
+    }
+}
+
+/// Which of the two heads is collected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HeadKind {
+    /// Visible ASCII only: no client that people use sends anything else.
+    Request,
+    /// Bytes from 0x80 are let through as RFC 9110 `obs-text`: reason phrases and cookies of servers hold them,
+    /// and a refusal that cannot be read helps nobody.
+    Response,
+}
+
+/// The bytes of a head that is whole. It ends with an empty line, and every line with CRLF.
+#[derive(Debug)]
+pub(super) struct Head {
+    bytes: Vec<u8>,
+    headers: usize,
+}
+
+/// The bytes of a head so far, each looked at once.
+#[derive(Debug)]
+pub(super) struct HeadCollector {
+    kind: HeadKind,
+    limits: HandshakeLimits,
+    bytes: Vec<u8>,
+    /// Bytes taken so far, the skipped ones too.
+    taken: usize,
+    /// Lines ended so far.
+    lines: usize,
+    /// Bytes of the current line, without its CR.
+    line_length: usize,
+    after_cr: bool,
+}
+
+impl HeadCollector {
+    pub(super) fn new(kind: HeadKind, limits: HandshakeLimits) -> Self {
+        Self { kind, limits, bytes: Vec::new(), taken: 0, lines: 0, line_length: 0, after_cr: false }
+    }
+
+    pub(super) fn is_untouched(&self) -> bool {
+        self.taken == 0
+    }
+
+    pub(super) fn limits(&self) -> HandshakeLimits {
+        self.limits
+    }
+
+    /// Begins the next head of the same peer, whose bytes count against the same total.
+    pub(super) fn begin_next(&mut self) {
+        self.lines = 0;
+        self.line_length = 0;
+        self.after_cr = false;
+    }
+
+    /// Takes input up to the end of the head. With the head comes the input that follows it.
+    ///
+    /// Input that breaks a rule is not stored, so a collector never holds more than `max_head` bytes.
+    pub(super) fn push<'a>(&mut self, mut input: &'a [u8]) -> Result<Option<(Head, &'a [u8])>, HeadError> {
+        while !input.is_empty() {
+            let (line_ended, length) = self.scan(input)?;
+            let Some((piece, rest)) = input.split_at_checked(length) else { break };
+            self.bytes.extend_from_slice(piece);
+            input = rest;
+            if line_ended && self.end_line()? {
+                let headers = self.lines.saturating_sub(2);
+                return Ok(Some((Head { bytes: std::mem::take(&mut self.bytes), headers }, input)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Judges the input up to the end of its first line. Returns whether the line ended, and how much was judged.
+    fn scan(&mut self, input: &[u8]) -> Result<(bool, usize), HeadError> {
+        for (index, &byte) in input.iter().enumerate() {
+            self.taken = self.taken.saturating_add(1);
+            match (self.after_cr, byte) {
+                (true, b'\n') => {}
+                (true, _) => return Err(HeadError::BareCr),
+                (false, b'\n') => return Err(HeadError::BareLf),
+                (false, b'\r') => self.after_cr = true,
+                (false, _) => self.scan_in_line(byte)?,
+            }
+            if self.taken > self.limits.max_head {
+                return Err(self.head_too_long());
+            }
+            if byte == b'\n' {
+                return Ok((true, index.saturating_add(1)));
+            }
+        }
+        Ok((false, input.len()))
+    }
+
+    fn head_too_long(&self) -> HeadError {
+        let in_request_line = self.lines == 0 && self.kind == HeadKind::Request;
+        if in_request_line { HeadError::StartLineTooLong } else { HeadError::HeadTooLong }
+    }
+
+    fn scan_in_line(&mut self, byte: u8) -> Result<(), HeadError> {
+        let in_start_line = self.lines == 0;
+        let allowed = match byte {
+            b' '..=b'~' => true,
+            b'\t' => !in_start_line,
+            0x80.. => self.kind == HeadKind::Response,
+            _ => false,
+        };
+        if !allowed {
+            return Err(HeadError::BadByte);
+        }
+        if self.line_length == 0 && !in_start_line {
+            if byte == b' ' || byte == b'\t' {
+                return Err(HeadError::Folded);
+            }
+            // The start line is one of `lines`, so this header's own number equals it.
+            if self.lines > self.limits.max_headers {
+                return Err(HeadError::TooManyHeaders);
+            }
+        }
+        self.line_length = self.line_length.saturating_add(1);
+        if in_start_line && self.line_length > self.limits.max_request_line {
+            return Err(HeadError::StartLineTooLong);
+        }
+        if !in_start_line && self.line_length > self.limits.max_header_line {
+            return Err(HeadError::HeaderLineTooLong);
+        }
+        Ok(())
+    }
+
+    /// Closes the line whose CRLF has been stored. Returns whether the head is whole.
+    fn end_line(&mut self) -> Result<bool, HeadError> {
+        let length = std::mem::take(&mut self.line_length);
+        self.after_cr = false;
+        if self.lines == 0 {
+            if length == 0 && self.kind == HeadKind::Request && self.taken == 2 {
+                // RFC 9112 section 2.2: one empty line before the request line is ignored.
+                self.bytes.clear();
+                return Ok(false);
+            }
+            let line = self.bytes.get(..length).unwrap_or_default();
+            match self.kind {
+                HeadKind::Request => check_request_line(line)?,
+                HeadKind::Response => check_status_line(line)?,
+            }
+        }
+        self.lines = self.lines.saturating_add(1);
+        Ok(length == 0)
+    }
+}
+
+impl Head {
+    /// Method, request target as sent, headers.
+    pub(super) fn parse_request(&self) -> Result<(Method, &str, HeaderMap), HeadError> {
+        let mut lines = vec![httparse::EMPTY_HEADER; self.headers];
+        let mut request = httparse::Request::new(&mut lines);
+        request.parse(&self.bytes).map_err(parse_error)?;
+        let (Some(method), Some(target)) = (request.method, request.path) else {
+            return Err(HeadError::BadStartLine);
+        };
+        let method = Method::from_bytes(method.as_bytes()).map_err(|_| HeadError::BadStartLine)?;
+        Ok((method, target, header_map(request.headers)?))
+    }
+
+    /// Status, whether the version is 1.1 (not 1.0), headers.
+    pub(super) fn parse_response(&self) -> Result<(StatusCode, bool, HeaderMap), HeadError> {
+        let mut lines = vec![httparse::EMPTY_HEADER; self.headers];
+        let mut response = httparse::Response::new(&mut lines);
+        response.parse(&self.bytes).map_err(parse_error)?;
+        let (Some(status), Some(version)) = (response.code, response.version) else {
+            return Err(HeadError::BadStartLine);
+        };
+        let status = StatusCode::from_u16(status).map_err(|_| HeadError::BadStartLine)?;
+        Ok((status, version == 1, header_map(response.headers)?))
+    }
+}
+
+/// Judges a request line as soon as it has ended, so that HTTP/0.9 and other protocols need not send a whole head.
+fn check_request_line(line: &[u8]) -> Result<(), HeadError> {
+    let mut parts = line.split(|&byte| byte == b' ');
+    let (Some(method), Some(target), Some(version), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(HeadError::BadStartLine);
+    };
+    if method.is_empty() || target.is_empty() {
+        return Err(HeadError::BadStartLine);
+    }
+    match version {
+        b"HTTP/1.1" => Ok(()),
+        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit() => {
+            Err(HeadError::BadVersion)
+        }
+        _ => Err(HeadError::BadStartLine),
+    }
+}
+
+fn check_status_line(line: &[u8]) -> Result<(), HeadError> {
+    let Some((version, status)) = line.split_at_checked(9) else { return Err(HeadError::BadStartLine) };
+    let status_is_whole = match status {
+        [a, b, c] | [a, b, c, b' ', ..] => [a, b, c].iter().all(|digit| digit.is_ascii_digit()),
+        _ => false,
+    };
+    match version {
+        b"HTTP/1.1 " | b"HTTP/1.0 " if status_is_whole => Ok(()),
+        _ => Err(HeadError::BadStartLine),
+    }
+}
+
+fn parse_error(error: httparse::Error) -> HeadError {
+    match error {
+        httparse::Error::HeaderName | httparse::Error::HeaderValue => HeadError::BadHeader,
+        httparse::Error::TooManyHeaders => HeadError::TooManyHeaders,
+        httparse::Error::Version => HeadError::BadVersion,
+        httparse::Error::NewLine => HeadError::BareCr,
+        _ => HeadError::BadStartLine,
+    }
+}
+
+fn header_map(lines: &[httparse::Header<'_>]) -> Result<HeaderMap, HeadError> {
+    let mut map = HeaderMap::with_capacity(lines.len().min(128));
+    for line in lines {
+        let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| HeadError::BadHeader)?;
+        let mut value = HeaderValue::from_bytes(line.value).map_err(|_| HeadError::BadHeader)?;
+        value.set_sensitive(is_secret(&name));
+        map.try_append(name, value).map_err(|_| HeadError::TooManyHeaders)?;
+    }
+    Ok(map)
+}

@@ -1,0 +1,200 @@
+use std::fmt;
+
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Method, Request, Response, StatusCode, Version};
+
+use super::accept_key::{accept_key, is_key};
+use super::extensions::{ExtensionOffer, parse_offers};
+use super::fields::{self, BodyLength, Single, single};
+use super::origin::OriginPolicy;
+use super::refusal::{Cause, Refusal};
+use super::subprotocol::{Subprotocol, SubprotocolPolicy, parse_list};
+
+/// A client's opening handshake that has passed every check of RFC 6455 section 4.2.1.
+///
+/// Which origin, subprotocol and path to take is the program's decision; [`accept`](Self::accept) writes the answer.
+///
+/// ```
+/// use sockeye_proto::handshake::{Offer, OriginPolicy, Subprotocol, SubprotocolPolicy};
+///
+/// let request = http::Request::get("/live")
+///     .header("Host", "example.org")
+///     .header("Upgrade", "websocket")
+///     .header("Connection", "Upgrade")
+///     .header("Origin", "https://example.org")
+///     .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+///     .header("Sec-WebSocket-Version", "13")
+///     .header("Sec-WebSocket-Protocol", "chat, superchat")
+///     .body(())?;
+/// let offer = Offer::check(&request)?;
+/// offer.check_origin(&OriginPolicy::same())?;
+/// let subprotocol = offer.select(&SubprotocolPolicy::optional([Subprotocol::new("superchat")?]))?;
+/// let accepted = offer.accept(subprotocol)?;
+/// assert_eq!(accepted.response.headers()["sec-websocket-protocol"], "superchat");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Offer {
+    key: String,
+    host: String,
+    origin: Option<String>,
+    subprotocols: Vec<Subprotocol>,
+    extensions: Vec<ExtensionOffer>,
+}
+
+/// The answer to an [`Offer`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Accepted {
+    /// The response with status 101. More headers may be added before it is written.
+    pub response: Response<()>,
+    /// The subprotocol that the response names.
+    pub subprotocol: Option<Subprotocol>,
+}
+
+/// The program chose a subprotocol that the client had not offered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubprotocolNotOffered(Subprotocol);
+
+impl Offer {
+    /// Checks a request against RFC 6455 section 4.2.1.
+    ///
+    /// The request may come from [`ReadRequest`](super::ReadRequest) or from another HTTP/1.1 server; what the
+    /// former has checked already is checked again for the latter.
+    ///
+    /// # Errors
+    ///
+    /// Returns the refusal to be sent: 405 (not `GET`), 417 (`Expect`), 426 (no `Upgrade: websocket`, or a version of
+    /// WebSocket that is not 13), 505 (not HTTP/1.1), else 400.
+    pub fn check<B>(request: &Request<B>) -> Result<Self, Refusal> {
+        if request.version() != Version::HTTP_11 {
+            return Err(Cause::HttpVersion.into());
+        }
+        if request.method() != Method::GET {
+            let refusal = Refusal::from(Cause::MethodNotAllowed);
+            return Err(if request.method() == Method::HEAD { refusal.without_body() } else { refusal });
+        }
+        Self::from_headers(request.headers()).map_err(Refusal::from)
+    }
+
+    fn from_headers(headers: &HeaderMap) -> Result<Self, Cause> {
+        let host = fields::host(headers)?.to_owned();
+        if !fields::list_contains(headers, &header::UPGRADE, "websocket")
+            || !fields::list_contains(headers, &header::CONNECTION, "upgrade")
+        {
+            return Err(Cause::UpgradeRequired);
+        }
+        match single(headers, &header::SEC_WEBSOCKET_VERSION) {
+            Single::One(version) if version == "13" => {}
+            _ => return Err(Cause::WebSocketVersion),
+        }
+        let key = match single(headers, &header::SEC_WEBSOCKET_KEY) {
+            Single::One(key) => key.to_str().ok().filter(|key| is_key(key)).ok_or(Cause::BadKey)?.to_owned(),
+            Single::Absent | Single::Repeated => return Err(Cause::BadKey),
+        };
+        match fields::body_length(headers)? {
+            BodyLength::Absent | BodyLength::Known(0) => {}
+            BodyLength::Known(_) | BodyLength::Chunked => return Err(Cause::BodyAnnounced),
+        }
+        if headers.contains_key(header::EXPECT) {
+            return Err(Cause::Expectation);
+        }
+        let origin = match single(headers, &header::ORIGIN) {
+            Single::Absent => None,
+            Single::One(origin) => Some(origin.to_str().map_err(|_| Cause::BadOrigin)?.to_owned()),
+            Single::Repeated => return Err(Cause::BadOrigin),
+        };
+        let subprotocols =
+            parse_list(headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter()).map_err(|_| Cause::BadSubprotocols)?;
+        let extensions =
+            parse_offers(headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS).iter()).map_err(|_| Cause::BadExtensions)?;
+        Ok(Self { key, host, origin, subprotocols, extensions })
+    }
+
+    /// Refuses an origin that the policy does not allow.
+    ///
+    /// # Errors
+    ///
+    /// 403, code `origin_not_allowed`.
+    pub fn check_origin(&self, policy: &OriginPolicy) -> Result<(), Refusal> {
+        if policy.allows(self.origin(), &self.host) { Ok(()) } else { Err(Refusal::origin_not_allowed()) }
+    }
+
+    /// Chooses the subprotocol: the first of the policy's that the client offered.
+    ///
+    /// # Errors
+    ///
+    /// 400, code `no_subprotocol`, where there is none and the policy does not go on without.
+    pub fn select(&self, policy: &SubprotocolPolicy) -> Result<Option<Subprotocol>, Refusal> {
+        policy.select(&self.subprotocols).map_err(Refusal::from)
+    }
+
+    /// Writes the answer (RFC 6455 section 4.2.2). Extensions are declined: the response names none.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the client did not offer this subprotocol, which it would have to take as a broken handshake.
+    pub fn accept(&self, subprotocol: Option<Subprotocol>) -> Result<Accepted, SubprotocolNotOffered> {
+        let mut response = Response::new(());
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let headers = response.headers_mut();
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+        if let Ok(accept) = HeaderValue::try_from(accept_key(&self.key)) {
+            headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+        }
+        if let Some(chosen) = &subprotocol {
+            if !self.subprotocols.contains(chosen) {
+                return Err(SubprotocolNotOffered(chosen.clone()));
+            }
+            headers.insert(header::SEC_WEBSOCKET_PROTOCOL, chosen.to_header_value());
+        }
+        Ok(Accepted { response, subprotocol })
+    }
+
+    /// The `Origin` header as sent. Browsers always send one, other clients seldom.
+    #[must_use]
+    pub fn origin(&self) -> Option<&str> {
+        self.origin.as_deref()
+    }
+
+    /// The `Host` header: name or address, and the port unless it is the default one.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The subprotocols offered, in the client's order of preference.
+    #[must_use]
+    pub fn subprotocols(&self) -> &[Subprotocol] {
+        &self.subprotocols
+    }
+
+    /// The extensions offered, in the client's order of preference.
+    #[must_use]
+    pub fn extensions(&self) -> &[ExtensionOffer] {
+        &self.extensions
+    }
+
+    /// The `Sec-WebSocket-Key` as sent: the base64 form of 16 bytes.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+}
+
+impl SubprotocolNotOffered {
+    /// The subprotocol that was chosen.
+    #[must_use]
+    pub fn subprotocol(&self) -> &Subprotocol {
+        &self.0
+    }
+}
+
+impl fmt::Display for SubprotocolNotOffered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the client did not offer the subprotocol {}", self.0)
+    }
+}
+
+impl std::error::Error for SubprotocolNotOffered {}

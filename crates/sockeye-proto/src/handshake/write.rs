@@ -1,0 +1,106 @@
+use bytes::{BufMut, BytesMut};
+use http::StatusCode;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+/// Headers that open a head, in this order. The others follow in the order of their map.
+const LEADING: [HeaderName; 8] = [
+    header::HOST,
+    header::UPGRADE,
+    header::CONNECTION,
+    header::SEC_WEBSOCKET_ACCEPT,
+    header::SEC_WEBSOCKET_KEY,
+    header::SEC_WEBSOCKET_VERSION,
+    header::SEC_WEBSOCKET_PROTOCOL,
+    header::SEC_WEBSOCKET_EXTENSIONS,
+];
+
+/// Appends an HTTP/1.1 response, head and body.
+///
+/// Where a body may follow the status and the head says nothing about its length, `Content-Length` is added. A
+/// program that answers `HEAD` sets `Content-Length` itself and gives no body.
+///
+/// ```
+/// let mut out = bytes::BytesMut::new();
+/// sockeye_proto::handshake::write_response(&http::Response::new(()), b"ok", &mut out);
+/// assert_eq!(out, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+/// ```
+pub fn write_response(response: &http::Response<()>, body: &[u8], out: &mut BytesMut) {
+    let status = response.status();
+    out.put_slice(b"HTTP/1.1 ");
+    out.put_slice(status.as_str().as_bytes());
+    out.put_u8(b' ');
+    out.put_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+    out.put_slice(b"\r\n");
+    write_headers(response.headers(), out);
+    let has_length = response.headers().contains_key(header::CONTENT_LENGTH)
+        || response.headers().contains_key(header::TRANSFER_ENCODING);
+    if has_body(status) && !has_length {
+        write_header(&header::CONTENT_LENGTH, &body.len().into(), out);
+    }
+    out.put_slice(b"\r\n");
+    if has_body(status) {
+        out.put_slice(body);
+    }
+}
+
+/// Appends the head of an HTTP/1.1 request. The target is the URI's path and query.
+///
+/// ```
+/// let request = http::Request::get("/live?x=1").header("host", "example.org").body(()).unwrap();
+/// let mut out = bytes::BytesMut::new();
+/// sockeye_proto::handshake::write_request(&request, &mut out);
+/// assert_eq!(out, "GET /live?x=1 HTTP/1.1\r\nHost: example.org\r\n\r\n");
+/// ```
+pub fn write_request(request: &http::Request<()>, out: &mut BytesMut) {
+    out.put_slice(request.method().as_str().as_bytes());
+    out.put_u8(b' ');
+    out.put_slice(request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str).as_bytes());
+    out.put_slice(b" HTTP/1.1\r\n");
+    write_headers(request.headers(), out);
+    out.put_slice(b"\r\n");
+}
+
+/// Whether a response with this status has a body at all (RFC 9110 section 6.4.1).
+pub(super) fn has_body(status: StatusCode) -> bool {
+    !status.is_informational() && status != StatusCode::NO_CONTENT && status != StatusCode::NOT_MODIFIED
+}
+
+fn write_headers(headers: &HeaderMap, out: &mut BytesMut) {
+    for name in &LEADING {
+        for value in headers.get_all(name) {
+            write_header(name, value, out);
+        }
+    }
+    for (name, value) in headers {
+        if !LEADING.contains(name) {
+            write_header(name, value, out);
+        }
+    }
+}
+
+fn write_header(name: &HeaderName, value: &HeaderValue, out: &mut BytesMut) {
+    write_name(name.as_str(), out);
+    out.put_slice(b": ");
+    out.put_slice(value.as_bytes());
+    out.put_slice(b"\r\n");
+}
+
+/// Writes a lower-case name the way the RFCs spell it. Case has no meaning, but some old clients think it has.
+fn write_name(name: &str, out: &mut BytesMut) {
+    for (index, word) in name.split('-').enumerate() {
+        if index > 0 {
+            out.put_u8(b'-');
+        }
+        match word {
+            "websocket" => out.put_slice(b"WebSocket"),
+            "www" => out.put_slice(b"WWW"),
+            _ => {
+                let mut letters = word.bytes();
+                if let Some(first) = letters.next() {
+                    out.put_u8(first.to_ascii_uppercase());
+                }
+                out.extend(letters);
+            }
+        }
+    }
+}

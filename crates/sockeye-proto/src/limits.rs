@@ -1,0 +1,78 @@
+//! Every bound a peer can push against, by name, with its default.
+use std::time::Duration;
+
+use crate::Keepalive;
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// How one connection behaves: its limits and its keepalive.
+///
+/// Shared by all connections of a listener through an [`Arc`](std::sync::Arc), so it costs a connection 8 bytes.
+///
+/// ```
+/// use sockeye_proto::{Config, Limits};
+/// let config = Config { limits: Limits { max_message: 64 * 1024, ..Limits::default() }, ..Config::default() };
+/// assert_eq!(config.limits.max_fragments, 1024);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// What the peer may make this end do.
+    pub limits: Limits,
+    /// Pings sent by this end to find a peer that is gone. `None`, the default, sends none.
+    pub keepalive: Option<Keepalive>,
+}
+
+/// What a peer may make this end hold, do or wait for.
+///
+/// There is no "unlimited": zero means zero. Limits hold for the final form, so [`max_message`](Self::max_message) is
+/// compared with the reassembled message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of one message, all its fragments together. Crossing it closes with 1009. Default: 1 MiB.
+    pub max_message: usize,
+    /// Bytes of payload of one data frame, compared when its header is read, before the payload arrives. Crossing it
+    /// closes with 1009. Default: 1 MiB.
+    pub max_frame: usize,
+    /// Frames that may make up one message, empty ones too: each costs bookkeeping. Crossing it closes with 1008.
+    /// Default: 1,024.
+    pub max_fragments: usize,
+    /// Time from the first byte of a message that did not arrive whole to its last. Crossing it closes with 1008.
+    /// Default: 30 s.
+    pub message_timeout: Duration,
+    /// Pings and pongs a peer may send per second in the long run. Crossing it closes with 1008. Default: 50.
+    pub control_rate: u32,
+    /// Pings and pongs a peer may send at once after a quiet time. Default: 100.
+    pub control_burst: u32,
+    /// Bytes queued for sending at which [`send`](crate::Connection::send) gives the message back. A message larger
+    /// than this is taken when nothing is queued. Default: 1 MiB.
+    pub max_write_queue: usize,
+    /// Bytes queued for sending above which a well-behaved sender should wait. Default: 64 KiB.
+    pub high_water: usize,
+    /// Time in which [`write_progress`](Self::write_progress) bytes must leave while the transport takes less than is
+    /// queued. Crossing it ends the connection. Default: 10 s.
+    pub write_timeout: Duration,
+    /// Bytes that must leave within each [`write_timeout`](Self::write_timeout) while something is queued (all that is
+    /// queued, if that is less). A peer that reads a byte a second is as stuck as one that reads none. Default: 1 KiB.
+    pub write_progress: usize,
+    /// Time for the closing handshake: until the peer's Close frame, and then until the end of TCP. Default: 5 s.
+    pub close_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_message: MIB,
+            max_frame: MIB,
+            max_fragments: 1024,
+            message_timeout: Duration::from_secs(30),
+            control_rate: 50,
+            control_burst: 100,
+            max_write_queue: MIB,
+            high_water: 64 * KIB,
+            write_timeout: Duration::from_secs(10),
+            write_progress: KIB,
+            close_timeout: Duration::from_secs(5),
+        }
+    }
+}

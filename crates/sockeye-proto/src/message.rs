@@ -1,0 +1,323 @@
+//! What applications exchange: messages, and the payloads of pings and pongs.
+use std::{
+    fmt,
+    ops::Deref,
+    str::{FromStr, Utf8Error},
+};
+
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use crate::frame::{EncodedHeader, Header, OpCode, Rsv};
+
+/// A message, whole and unmasked.
+///
+/// ```
+/// use sockeye_proto::Message;
+/// let greeting = Message::from("hello");
+/// assert_eq!(greeting.as_text(), Some("hello"));
+/// assert_eq!(greeting.len(), 5);
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub enum Message {
+    /// UTF-8 text.
+    Text(Utf8Bytes),
+    /// Any bytes.
+    Binary(Bytes),
+}
+
+impl Message {
+    /// A text message.
+    pub fn text(text: impl Into<Utf8Bytes>) -> Self {
+        Self::Text(text.into())
+    }
+
+    /// A binary message.
+    pub fn binary(bytes: impl Into<Bytes>) -> Self {
+        Self::Binary(bytes.into())
+    }
+
+    /// The text, if it is a text message.
+    #[must_use]
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Binary(_) => None,
+        }
+    }
+
+    /// The payload, whichever kind it is.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Binary(bytes) => bytes,
+        }
+    }
+
+    /// The payload, whichever kind it is.
+    #[must_use]
+    pub fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Text(text) => text.into(),
+            Self::Binary(bytes) => bytes,
+        }
+    }
+
+    /// Bytes of payload.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.as_bytes().len()
+    }
+
+    /// Whether the payload is empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether it is a text message.
+    #[must_use]
+    pub fn is_text(&self) -> bool {
+        matches!(self, Self::Text(_))
+    }
+
+    /// Whether it is a binary message.
+    #[must_use]
+    pub fn is_binary(&self) -> bool {
+        matches!(self, Self::Binary(_))
+    }
+
+    pub(crate) fn opcode(&self) -> OpCode {
+        match self {
+            Self::Text(_) => OpCode::Text,
+            Self::Binary(_) => OpCode::Binary,
+        }
+    }
+}
+
+/// Shows kind and length, not the payload: messages end up in logs, and what users say does not belong there.
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.is_text() { "Text" } else { "Binary" };
+        write!(f, "{kind}({} bytes)", self.len())
+    }
+}
+
+macro_rules! message_from {
+    ($variant:ident: $($source:ty),+) => {$(
+        impl From<$source> for Message {
+            fn from(payload: $source) -> Self {
+                Self::$variant(payload.into())
+            }
+        }
+    )+};
+}
+message_from!(Text: Utf8Bytes, String, &str);
+message_from!(Binary: Bytes, Vec<u8>);
+
+/// Copies.
+impl From<&[u8]> for Message {
+    fn from(payload: &[u8]) -> Self {
+        Self::Binary(Bytes::copy_from_slice(payload))
+    }
+}
+
+/// Text that shares its memory when cloned: [`Bytes`] known to be UTF-8. It is a `str` wherever one is wanted.
+///
+/// ```
+/// use sockeye_proto::Utf8Bytes;
+/// let text = Utf8Bytes::from_static("hello");
+/// assert!(text.starts_with("he"));
+/// ```
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Utf8Bytes(ByteString);
+
+impl Utf8Bytes {
+    /// A text that lives for ever, without a copy.
+    #[must_use]
+    pub const fn from_static(text: &'static str) -> Self {
+        Self(ByteString::from_static(text))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Deref for Utf8Bytes {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl AsRef<str> for Utf8Bytes {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Utf8Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+impl fmt::Display for Utf8Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self.as_str(), f)
+    }
+}
+
+impl PartialEq<str> for Utf8Bytes {
+    fn eq(&self, other: &str) -> bool {
+        self.as_str() == other
+    }
+}
+
+impl PartialEq<&str> for Utf8Bytes {
+    fn eq(&self, other: &&str) -> bool {
+        self.as_str() == *other
+    }
+}
+
+/// Copies.
+impl From<&str> for Utf8Bytes {
+    fn from(text: &str) -> Self {
+        Self(ByteString::from(text))
+    }
+}
+
+impl From<String> for Utf8Bytes {
+    fn from(text: String) -> Self {
+        Self(ByteString::from(text))
+    }
+}
+
+impl FromStr for Utf8Bytes {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self::from(text))
+    }
+}
+
+/// Without a copy, if the bytes are UTF-8.
+impl TryFrom<Bytes> for Utf8Bytes {
+    type Error = Utf8Error;
+
+    fn try_from(bytes: Bytes) -> Result<Self, Utf8Error> {
+        ByteString::try_from(bytes).map(Self)
+    }
+}
+
+impl From<Utf8Bytes> for Bytes {
+    fn from(text: Utf8Bytes) -> Self {
+        text.0.into_bytes()
+    }
+}
+
+/// The payload of a ping or pong: at most 125 bytes (RFC 6455 section 5.5).
+///
+/// ```
+/// use sockeye_proto::ControlPayload;
+/// assert!(ControlPayload::try_from(&[0; 125][..]).is_ok());
+/// assert!(ControlPayload::try_from(&[0; 126][..]).is_err());
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ControlPayload(Bytes);
+
+impl ControlPayload {
+    /// The most bytes a control frame carries.
+    pub const MAX_LEN: usize = 125;
+
+    /// The bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// For payloads whose frame header was checked already.
+    pub(crate) fn checked_by_header(payload: Bytes) -> Self {
+        Self(payload)
+    }
+}
+
+impl From<ControlPayload> for Bytes {
+    fn from(payload: ControlPayload) -> Self {
+        payload.0
+    }
+}
+
+impl TryFrom<Bytes> for ControlPayload {
+    type Error = PayloadTooLong;
+
+    fn try_from(payload: Bytes) -> Result<Self, PayloadTooLong> {
+        if payload.len() > Self::MAX_LEN { Err(PayloadTooLong(payload.len())) } else { Ok(Self(payload)) }
+    }
+}
+
+/// Copies.
+impl TryFrom<&[u8]> for ControlPayload {
+    type Error = PayloadTooLong;
+
+    fn try_from(payload: &[u8]) -> Result<Self, PayloadTooLong> {
+        if payload.len() > Self::MAX_LEN {
+            return Err(PayloadTooLong(payload.len()));
+        }
+        Ok(Self(Bytes::copy_from_slice(payload)))
+    }
+}
+
+/// The payload has more bytes than the 125 a control frame carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PayloadTooLong(pub usize);
+
+impl fmt::Display for PayloadTooLong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a control frame carries at most {} bytes, not {}", ControlPayload::MAX_LEN, self.0)
+    }
+}
+
+impl std::error::Error for PayloadTooLong {}
+
+/// A message encoded once, to be sent by a server to any number of clients: each gets the same bytes, none a copy.
+///
+/// Only what a server sends can be shared, since a client masks every frame with a key of its own.
+///
+/// ```
+/// use sockeye_proto::{Message, Prepared};
+/// let prepared = Prepared::new(Message::from("to everybody"));
+/// assert_eq!(prepared.message().as_text(), Some("to everybody"));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    pub(crate) header: EncodedHeader,
+    message: Message,
+}
+
+impl Prepared {
+    /// Encodes the message.
+    #[must_use]
+    pub fn new(message: Message) -> Self {
+        let header =
+            Header { fin: true, rsv: Rsv::NONE, opcode: message.opcode(), mask: None, len: message.len() as u64 };
+        Self { header: header.encode(), message }
+    }
+
+    /// The message it was made of.
+    #[must_use]
+    pub fn message(&self) -> &Message {
+        &self.message
+    }
+}
+
+impl From<Message> for Prepared {
+    fn from(message: Message) -> Self {
+        Self::new(message)
+    }
+}

@@ -1,0 +1,321 @@
+//! Bytes into messages: frames in any split, fragments with control frames between them, UTF-8 as it arrives.
+//!
+//! Memory follows the bytes that came, never the length a header announces. Input is consumed at once: what is unfinished
+//! lives in the [`Receiver`], so nothing is lost when the future that fed it is dropped.
+use std::time::Instant;
+
+use bytes::{BufMut, Bytes, buf::Limit};
+
+use crate::{
+    CloseFrame, ControlPayload, Limits, Message, Role, Utf8Bytes,
+    error::Fault,
+    frame::{Header, HeaderError, MaskKey, OpCode},
+    utf8::Utf8Stream,
+};
+
+/// A message of at least this many bytes so far is read straight into its own memory.
+const DIRECT_READ_MIN: usize = 32 * 1024;
+/// A message's memory runs ahead of its bytes by no more than they are, and by no more than this.
+const GROWTH_MAX: usize = 1024 * 1024;
+
+/// Something whole came.
+#[derive(Debug)]
+pub(crate) enum Incoming {
+    Message(Message),
+    Ping(ControlPayload),
+    Pong(ControlPayload),
+    Close(Option<CloseFrame>),
+}
+
+#[derive(Debug)]
+pub(crate) struct Receiver {
+    role: Role,
+    frame: Frame,
+    message: Option<Partial>,
+}
+
+/// ```text
+///             header whole, payload not        payload whole
+///   Header ──────────────────────────────▶ Data ───────────▶ Header
+///      └─────────────────────────────────▶ Control ────────▶ Header
+/// ```
+/// A frame that is whole in the input passes through without a stop.
+#[derive(Debug)]
+enum Frame {
+    Header(HeaderReader),
+    Data { fin: bool, mask: Option<MaskKey>, offset: u64, remaining: u64 },
+    Control { opcode: OpCode, mask: Option<MaskKey>, payload: Vec<u8>, remaining: usize },
+}
+
+/// A message of which something is still missing.
+#[derive(Debug)]
+struct Partial {
+    kind: Kind,
+    /// Unmasked and checked up to `checked`; beyond that, bytes just read.
+    payload: Vec<u8>,
+    checked: usize,
+    fragments: usize,
+    since: Instant,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Text(Utf8Stream),
+    Binary,
+}
+
+impl Receiver {
+    pub(crate) fn new(role: Role) -> Self {
+        Self { role, frame: Frame::Header(HeaderReader::default()), message: None }
+    }
+
+    /// Reads `input` until something is whole or nothing is left. Returns how much was consumed.
+    pub(crate) fn receive(
+        &mut self,
+        mut input: &mut [u8],
+        limits: &Limits,
+        now: Instant,
+    ) -> (usize, Result<Option<Incoming>, Fault>) {
+        let total = input.len();
+        while !input.is_empty() {
+            let (used, result) = match self.frame {
+                Frame::Header(_) => self.read_header(input, limits, now),
+                Frame::Data { .. } => self.read_data(input),
+                Frame::Control { .. } => self.read_control(input),
+            };
+            input = input.get_mut(used..).unwrap_or_default();
+            if !matches!(result, Ok(None)) {
+                return (total.saturating_sub(input.len()), result);
+            }
+        }
+        (total, Ok(None))
+    }
+
+    /// Memory of the message itself, for reading the rest of a large payload into; [`Self::payload_read`] takes it up.
+    pub(crate) fn payload_space(&mut self) -> Option<Limit<&mut Vec<u8>>> {
+        let Frame::Data { remaining, fin, .. } = self.frame else { return None };
+        let partial = self.message.as_mut().filter(|partial| partial.checked >= DIRECT_READ_MIN)?;
+        partial.make_room(1, remaining, fin);
+        let spare = partial.payload.capacity().saturating_sub(partial.payload.len());
+        let space = usize::try_from(remaining).unwrap_or(usize::MAX).min(spare);
+        Some((&mut partial.payload).limit(space))
+    }
+
+    /// Takes up what was read into [`Self::payload_space`].
+    pub(crate) fn payload_read(&mut self) -> Result<Option<Incoming>, Fault> {
+        let Frame::Data { fin, mask, offset, remaining } = &mut self.frame else { return Ok(None) };
+        let Some(partial) = &mut self.message else { return Ok(None) };
+        let fresh = partial.absorb(*mask, *offset)?;
+        *offset = offset.wrapping_add(fresh);
+        *remaining = remaining.saturating_sub(fresh);
+        if *remaining > 0 {
+            return Ok(None);
+        }
+        let fin = *fin;
+        self.frame = Frame::Header(HeaderReader::default());
+        if !fin {
+            return Ok(None);
+        }
+        self.message.take().map(|partial| partial.finish().map(Incoming::Message)).transpose()
+    }
+
+    /// Since when a message has been unfinished.
+    pub(crate) fn unfinished_since(&self) -> Option<Instant> {
+        self.message.as_ref().map(|partial| partial.since)
+    }
+
+    /// Bytes of memory held for what is unfinished.
+    pub(crate) fn held(&self) -> usize {
+        let control = if let Frame::Control { payload, .. } = &self.frame { payload.capacity() } else { 0 };
+        self.message.as_ref().map_or(0, |partial| partial.payload.capacity()).saturating_add(control)
+    }
+
+    fn read_header(
+        &mut self,
+        input: &mut [u8],
+        limits: &Limits,
+        now: Instant,
+    ) -> (usize, Result<Option<Incoming>, Fault>) {
+        let Frame::Header(reader) = &mut self.frame else { return (0, Ok(None)) };
+        let (used, header) = match reader.read(input) {
+            Ok((used, Some(header))) => (used, header),
+            Ok((used, None)) => return (used, Ok(None)),
+            Err(error) => return (input.len(), Err(error.into())),
+        };
+        if let Err(fault) = self.admit(&header, limits) {
+            return (used, Err(fault));
+        }
+        let whole = usize::try_from(header.len)
+            .ok()
+            .and_then(|len| input.get_mut(used..)?.get_mut(..len))
+            .filter(|_| header.opcode.is_control() || (header.fin && self.message.is_none()));
+        if let Some(payload) = whole {
+            if let Some(mask) = header.mask {
+                mask.apply(payload, 0);
+            }
+            self.frame = Frame::Header(HeaderReader::default());
+            return (used.saturating_add(payload.len()), finish_frame(header.opcode, payload).map(Some));
+        }
+        (used, self.begin(&header, now))
+    }
+
+    /// What RFC 6455 and the limits say of a header before any of its payload is looked at.
+    fn admit(&self, header: &Header, limits: &Limits) -> Result<(), Fault> {
+        if header.rsv.any() {
+            return Err(Fault::ReservedBits);
+        }
+        match (self.role, header.mask) {
+            (Role::Server, None) => return Err(Fault::MaskMissing),
+            (Role::Client, Some(_)) => return Err(Fault::MaskUnexpected),
+            _ => {}
+        }
+        if header.opcode.is_control() {
+            return Ok(());
+        }
+        let (so_far, fragments) = match (&self.message, header.opcode) {
+            (Some(partial), OpCode::Continuation) => (partial.payload.len(), partial.fragments),
+            (None, OpCode::Continuation) => return Err(Fault::UnexpectedContinuation),
+            (Some(_), _) => return Err(Fault::UnfinishedMessage),
+            (None, _) => (0, 0),
+        };
+        let len = usize::try_from(header.len).unwrap_or(usize::MAX);
+        if len > limits.max_frame {
+            return Err(Fault::FrameTooBig);
+        }
+        if so_far.saturating_add(len) > limits.max_message {
+            return Err(Fault::MessageTooBig);
+        }
+        if fragments >= limits.max_fragments {
+            return Err(Fault::TooManyFragments);
+        }
+        Ok(())
+    }
+
+    /// Begins a frame whose payload is not whole in the input, or that is part of a longer message.
+    fn begin(&mut self, header: &Header, now: Instant) -> Result<Option<Incoming>, Fault> {
+        if header.opcode.is_control() {
+            let remaining = usize::try_from(header.len).unwrap_or_default();
+            let payload = Vec::with_capacity(remaining);
+            self.frame = Frame::Control { opcode: header.opcode, mask: header.mask, payload, remaining };
+            return Ok(None);
+        }
+        let partial = self.message.get_or_insert_with(|| Partial::new(header.opcode, now));
+        partial.fragments = partial.fragments.saturating_add(1);
+        self.frame = Frame::Data { fin: header.fin, mask: header.mask, offset: 0, remaining: header.len };
+        // An empty fragment is whole already.
+        self.payload_read()
+    }
+
+    fn read_data(&mut self, input: &[u8]) -> (usize, Result<Option<Incoming>, Fault>) {
+        let (Frame::Data { fin, remaining, .. }, Some(partial)) = (&self.frame, &mut self.message) else {
+            return (input.len(), Ok(None));
+        };
+        let take = usize::try_from(*remaining).map_or(input.len(), |remaining| remaining.min(input.len()));
+        partial.make_room(take, *remaining, *fin);
+        partial.payload.extend_from_slice(input.get(..take).unwrap_or_default());
+        (take, self.payload_read())
+    }
+
+    fn read_control(&mut self, input: &[u8]) -> (usize, Result<Option<Incoming>, Fault>) {
+        let Frame::Control { opcode, mask, payload, remaining } = &mut self.frame else {
+            return (input.len(), Ok(None));
+        };
+        let take = input.len().min(*remaining);
+        payload.extend_from_slice(input.get(..take).unwrap_or_default());
+        *remaining = remaining.saturating_sub(take);
+        if *remaining > 0 {
+            return (take, Ok(None));
+        }
+        if let Some(mask) = *mask {
+            mask.apply(payload, 0);
+        }
+        let result = finish_frame(*opcode, payload).map(Some);
+        self.frame = Frame::Header(HeaderReader::default());
+        (take, result)
+    }
+}
+
+/// A frame that is whole and is all of its message.
+fn finish_frame(opcode: OpCode, payload: &[u8]) -> Result<Incoming, Fault> {
+    let control = |payload| ControlPayload::checked_by_header(Bytes::copy_from_slice(payload));
+    Ok(match opcode {
+        OpCode::Text => Incoming::Message(text(Bytes::copy_from_slice(payload))?),
+        OpCode::Binary => Incoming::Message(Message::Binary(Bytes::copy_from_slice(payload))),
+        OpCode::Ping => Incoming::Ping(control(payload)),
+        OpCode::Pong => Incoming::Pong(control(payload)),
+        OpCode::Close => Incoming::Close(CloseFrame::decode(payload)?),
+        OpCode::Continuation => return Err(Fault::UnexpectedContinuation),
+    })
+}
+
+fn text(payload: Bytes) -> Result<Message, Fault> {
+    Utf8Bytes::try_from(payload).map(Message::Text).map_err(|_| Fault::InvalidUtf8)
+}
+
+impl Partial {
+    fn new(opcode: OpCode, now: Instant) -> Self {
+        let kind = if opcode == OpCode::Text { Kind::Text(Utf8Stream::default()) } else { Kind::Binary };
+        Self { kind, payload: Vec::new(), checked: 0, fragments: 0, since: now }
+    }
+
+    /// Makes room for `needed` more bytes, and ahead of them for about as many as came so far, but never for more than
+    /// the message can still have when this is known.
+    fn make_room(&mut self, needed: usize, remaining: u64, fin: bool) {
+        let spare = self.payload.capacity().saturating_sub(self.payload.len());
+        if spare >= needed {
+            return;
+        }
+        let ahead = needed.max(self.payload.len().min(GROWTH_MAX));
+        let most = if fin { usize::try_from(remaining).unwrap_or(usize::MAX) } else { usize::MAX };
+        self.payload.reserve_exact(ahead.min(most));
+    }
+
+    /// Unmasks and checks the bytes just read; returns how many they were.
+    fn absorb(&mut self, mask: Option<MaskKey>, offset: u64) -> Result<u64, Fault> {
+        let fresh = self.payload.get_mut(self.checked..).unwrap_or_default();
+        if let Some(mask) = mask {
+            mask.apply(fresh, offset);
+        }
+        if let Kind::Text(stream) = &mut self.kind {
+            stream.feed(fresh).map_err(|_| Fault::InvalidUtf8)?;
+        }
+        let count = fresh.len() as u64;
+        self.checked = self.payload.len();
+        Ok(count)
+    }
+
+    fn finish(self) -> Result<Message, Fault> {
+        match self.kind {
+            Kind::Text(stream) if !stream.is_complete() => Err(Fault::InvalidUtf8),
+            Kind::Text(_) => text(Bytes::from(self.payload)),
+            Kind::Binary => Ok(Message::Binary(Bytes::from(self.payload))),
+        }
+    }
+}
+
+/// A header that the end of the input may cut anywhere.
+#[derive(Debug, Default)]
+struct HeaderReader {
+    cut: [u8; Header::MAX_LEN],
+    cut_len: u8,
+}
+
+impl HeaderReader {
+    /// Returns how much of `input` was used, and the header once it is whole.
+    fn read(&mut self, input: &[u8]) -> Result<(usize, Option<Header>), HeaderError> {
+        let before = usize::from(self.cut_len);
+        if before == 0 {
+            if let Some((header, used)) = Header::decode(input)? {
+                return Ok((used, Some(header)));
+            }
+        }
+        for (slot, byte) in self.cut.iter_mut().skip(before).zip(input) {
+            *slot = *byte;
+            self.cut_len = self.cut_len.saturating_add(1);
+        }
+        match Header::decode(self.cut.get(..usize::from(self.cut_len)).unwrap_or_default())? {
+            Some((header, used)) => Ok((used.saturating_sub(before), Some(header))),
+            None => Ok((input.len(), None)),
+        }
+    }
+}

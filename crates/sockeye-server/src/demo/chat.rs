@@ -1,0 +1,176 @@
+//! Chat: one room whose last hundred messages everybody gets, whole, after each change.
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, PoisonError},
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use serde::{Deserialize, Serialize};
+use sockeye::{CloseCode, Limits, Message, Prepared, Rate, WebSocket};
+use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
+
+use super::complaint;
+use crate::room::{Answer, Member, Room, stay};
+
+/// Messages remembered.
+const HISTORY: usize = 100;
+/// Characters of a name.
+const MAX_USER: usize = 40;
+/// Characters of a text.
+const MAX_TEXT: usize = 2_000;
+/// Messages a member may send a second, in the long run and at once.
+const RATE: (u32, u32) = (20, 100);
+
+/// A text of [`MAX_TEXT`] characters, every one of them escaped as a pair of surrogates, fits four times over.
+pub(super) fn limits() -> Limits {
+    const MAX_MESSAGE: usize = 64 * 1024;
+    Limits { max_message: MAX_MESSAGE, max_frame: MAX_MESSAGE, max_fragments: 256, ..Limits::default() }
+}
+
+/// What clients send. Other members are ignored.
+#[derive(Deserialize)]
+struct Post {
+    user: String,
+    text: String,
+}
+
+/// What they get: `time` is in Unix milliseconds.
+#[derive(Debug, Serialize)]
+struct Line {
+    user: String,
+    text: String,
+    time: u64,
+}
+
+#[derive(Serialize)]
+struct Whole<'a> {
+    msg: &'a VecDeque<Line>,
+}
+
+#[derive(Debug)]
+pub(super) struct Chat {
+    room: Room,
+    lines: Mutex<VecDeque<Line>>,
+}
+
+impl Chat {
+    pub(super) fn new() -> Self {
+        Self { room: Room::new(), lines: Mutex::default() }
+    }
+
+    /// The whole state, and everything told from then on.
+    fn join(&self) -> (Prepared, broadcast::Receiver<Prepared>) {
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        (whole(&lines), self.room.listen())
+    }
+
+    fn post(&self, line: Line) {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.len() >= HISTORY {
+            lines.pop_front();
+        }
+        lines.push_back(line);
+        // Under the lock, so that everybody gets the states in the order in which they were.
+        self.room.tell(whole(&lines));
+    }
+}
+
+pub(super) async fn run(chat: &Chat, mut socket: WebSocket, stop: CancellationToken) {
+    let (state, told) = chat.join();
+    if socket.try_send_prepared(&state).is_ok() {
+        stay(socket, told, Guest { chat, rate: Rate::default() }, stop).await;
+    }
+}
+
+struct Guest<'a> {
+    chat: &'a Chat,
+    rate: Rate,
+}
+
+impl Member for Guest<'_> {
+    fn message(&mut self, message: Message, now: Instant) -> Answer {
+        if !self.rate.take(now, RATE.0, RATE.1) {
+            return Answer::Close(CloseCode::POLICY_VIOLATION, "too many messages");
+        }
+        match parse(&message) {
+            Ok(Post { user, text }) => {
+                self.chat.post(Line { user, text, time: unix_millis() });
+                Answer::Done
+            }
+            Err(why) => Answer::Only(complaint(why)),
+        }
+    }
+
+    /// The newest state holds all that the missed ones held.
+    fn catch_up(&mut self) -> Option<Prepared> {
+        Some(self.chat.join().0)
+    }
+}
+
+fn parse(message: &Message) -> Result<Post, &'static str> {
+    const SHAPE: &str = "expected {\"user\":\"…\",\"text\":\"…\"}, both not empty";
+    let text = message.as_text().ok_or("expected a text message")?;
+    let post: Post = serde_json::from_str(text).map_err(|_| SHAPE)?;
+    if post.user.is_empty() || post.text.is_empty() {
+        return Err(SHAPE);
+    }
+    if post.user.chars().count() > MAX_USER {
+        return Err("user is longer than 40 characters");
+    }
+    if post.text.chars().count() > MAX_TEXT {
+        return Err("text is longer than 2,000 characters");
+    }
+    Ok(post)
+}
+
+fn whole(lines: &VecDeque<Line>) -> Prepared {
+    // Strings and numbers in a struct always serialise.
+    let json = serde_json::to_string(&Whole { msg: lines }).unwrap_or_default();
+    Prepared::new(Message::text(json))
+}
+
+fn unix_millis() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn posts_are_objects_with_two_texts_of_some_length() {
+        let ok = |text: &str| parse(&Message::from(text)).is_ok();
+        assert!(ok(r#"{"user":"ann","text":"hi"}"#) && ok(r#"{"user":"ann","text":"hi","more":[1]}"#));
+        let name = |n: usize| format!(r#"{{"user":"{}","text":"hi"}}"#, "ä".repeat(n));
+        assert!(ok(&name(40)) && !ok(&name(41)));
+        let text = |n: usize| format!(r#"{{"user":"ann","text":"{}"}}"#, "🐟".repeat(n));
+        assert!(ok(&text(2_000)) && !ok(&text(2_001)));
+        for bad in [
+            "",
+            "[]",
+            "null",
+            "{}",
+            r#"{"user":"","text":"x"}"#,
+            r#"{"user":"x","text":""}"#,
+            r#"{"user":1,"text":"x"}"#,
+        ] {
+            assert!(!ok(bad), "{bad}");
+        }
+        assert!(!ok(&"[".repeat(60_000)), "deep nesting is an error, not the end of the stack");
+        assert!(parse(&Message::binary(&br#"{"user":"ann","text":"hi"}"#[..])).is_err());
+    }
+
+    #[test]
+    fn the_last_hundred_are_kept_oldest_first() {
+        let chat = Chat::new();
+        for time in 0..103 {
+            chat.post(Line { user: "ann".into(), text: "hi".into(), time });
+        }
+        let state: serde_json::Value = serde_json::from_str(chat.join().0.message().as_text().unwrap()).unwrap();
+        let times: Vec<_> =
+            state["msg"].as_array().unwrap().iter().map(|line| line["time"].as_u64().unwrap()).collect();
+        assert_eq!(times, (3..103).collect::<Vec<_>>());
+    }
+}

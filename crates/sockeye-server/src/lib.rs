@@ -1,0 +1,23 @@
+//! The realtime server on the `sockeye` library: listeners, pages, the demos.
+//!
+//! ```text
+//! listen ──accepted TCP──▶ exchange ──upgrade──▶ demo::{echo, chat, cursors}
+//!    │ admission             └──plain GET──▶ pages
+//!    └ one worker a core, each with its own listener and its own connections
+//! ```
+//!
+//! A message of the chat and of the cursors goes through a [`room`](mod@room), which encodes it once for everybody.
+#![forbid(unsafe_code)]
+
+mod admission;
+mod config;
+mod demo;
+mod exchange;
+mod listen;
+mod pages;
+mod room;
+mod routes;
+
+pub use config::{Admission, ServerOptions};
+pub use listen::{Server, StartError};
+pub use routes::{Demo, Site};

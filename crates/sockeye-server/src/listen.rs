@@ -1,0 +1,227 @@
+//! Listeners and workers: one thread a core, each with its own listener, its own connections and no lock in common on the
+//! way of a message.
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use sockeye::{OriginPolicy, Refusal};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpListener, TcpStream},
+    time::{Instant, sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{debug, warn};
+
+use crate::{ServerOptions, admission::Gate, demo::Demos, exchange};
+
+/// Connections the kernel holds until they are accepted, per worker.
+const BACKLOG: i32 = 4_096;
+/// How long accepting pauses when the system has no descriptor or memory left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A running server. Dropping it does not stop it; [`stop`](Self::stop) does.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    stop: CancellationToken,
+    workers: Vec<JoinHandle<()>>,
+}
+
+/// What a worker's connections share.
+#[derive(Clone, Debug)]
+pub(crate) struct Worker {
+    pub(crate) demos: Arc<Demos>,
+    pub(crate) stop: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+    gate: Arc<Gate>,
+    drain: Duration,
+}
+
+impl Server {
+    /// Binds, starts the workers and returns.
+    ///
+    /// # Errors
+    /// If the address cannot be bound, or if the options are not safe: the error says what to add.
+    ///
+    /// ```
+    /// use sockeye_server::{Demo, Server, ServerOptions, Site};
+    /// let mut options = ServerOptions::new(Site::Demo(Demo::Echo));
+    /// options.listen = "127.0.0.1:0".parse()?;
+    /// let server = Server::start(&options)?;
+    /// println!("ws://{}", server.address());
+    /// server.stop();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn start(options: &ServerOptions) -> Result<Self, StartError> {
+        let origins = match &options.origins {
+            Some(origins) => origins.clone(),
+            None if options.listen.ip().is_loopback() => OriginPolicy::any(),
+            None => return Err(StartError::OriginsNeeded),
+        };
+        let (address, listeners) =
+            bind(options).map_err(|source| StartError::Listen { address: options.listen, source })?;
+        let demos = Demos::new(options, &origins).map_err(|error| StartError::Thread(io::Error::other(error)))?;
+        let stop = CancellationToken::new();
+        let worker = Worker {
+            demos: Arc::new(demos),
+            stop: stop.clone(),
+            tasks: TaskTracker::new(),
+            gate: Gate::new(options.admission.clone()),
+            drain: options.drain,
+        };
+        let workers = listeners.into_iter().enumerate().map(|(index, listener)| {
+            let worker = Worker { tasks: TaskTracker::new(), ..worker.clone() };
+            start_worker(index, listener, worker)
+        });
+        Ok(Self { address, stop, workers: workers.collect::<io::Result<_>>().map_err(StartError::Thread)? })
+    }
+
+    /// The address it listens on, with the port that was free.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops listening, tells every client 1001, waits for them at most [`ServerOptions::drain`], and returns.
+    pub fn stop(self) {
+        self.stop.cancel();
+        for worker in self.workers {
+            if worker.join().is_err() {
+                warn!("a worker had panicked");
+            }
+        }
+    }
+}
+
+/// Why a server did not start.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The address could not be bound.
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A thread or its runtime could not be started.
+    Thread(io::Error),
+    /// The address can be reached from elsewhere, and nothing says which pages may connect.
+    OriginsNeeded,
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listen { address, source } => write!(f, "cannot listen on {address}: {source}"),
+            Self::Thread(source) => write!(f, "cannot start a worker: {source}"),
+            Self::OriginsNeeded => f.write_str(
+                "this address can be reached from other machines, so say which web pages may connect: \
+                 --allow-origin https://example.org (repeatable), or --allow-origin '*' for every page",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// One listener a worker on the same port. The kernel spreads connections over them (`SO_REUSEPORT`).
+fn bind(options: &ServerOptions) -> io::Result<(SocketAddr, Vec<std::net::TcpListener>)> {
+    if options.listen.port() != 0 {
+        // With `SO_REUSEPORT` a second server would share the port in silence; without it, binding tells.
+        drop(listener(options.listen, false)?);
+    }
+    let first = listener(options.listen, true)?;
+    let address = first.local_addr()?;
+    let mut listeners = vec![first];
+    for _ in 1..options.workers {
+        listeners.push(listener(address, true)?);
+    }
+    Ok((address, listeners))
+}
+
+fn listener(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    if shared {
+        socket.listen(BACKLOG)?;
+    }
+    Ok(socket.into())
+}
+
+fn start_worker(index: usize, listener: std::net::TcpListener, worker: Worker) -> io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    thread::Builder::new().name(format!("sockeye-{index}")).spawn(move || {
+        runtime.block_on(async move {
+            match TcpListener::from_std(listener) {
+                Ok(listener) => work(listener, worker).await,
+                Err(error) => warn!("a listener cannot be used: {error}"),
+            }
+        });
+    })
+}
+
+/// Accepts until told to stop, then waits for the connections to end.
+async fn work(listener: TcpListener, worker: Worker) {
+    worker.stop.run_until_cancelled(accept(&listener, &worker)).await;
+    drop(listener);
+    worker.tasks.close();
+    if timeout(worker.drain, worker.tasks.wait()).await.is_err() {
+        debug!(left = worker.tasks.len(), "clients that did not answer are dropped");
+    }
+}
+
+async fn accept(listener: &TcpListener, worker: &Worker) {
+    let mut quiet_until = Instant::now();
+    loop {
+        let room = worker.gate.wait_for_room().await;
+        match listener.accept().await {
+            Ok((stream, peer)) => match worker.gate.admit(peer.ip(), room, Instant::now().into_std()) {
+                Some(ticket) => {
+                    let stop = worker.stop.clone();
+                    let serving = exchange::serve(stream, worker.clone(), ticket);
+                    worker.tasks.spawn(async move { stop.run_until_cancelled(serving).await });
+                }
+                None => {
+                    worker.tasks.spawn(turn_away(stream));
+                }
+            },
+            // The client left while it waited.
+            Err(error) if is_clients_own(&error) => {}
+            Err(error) => {
+                if Instant::now() >= quiet_until {
+                    warn!("accepting pauses: {error}");
+                    quiet_until = Instant::now() + Duration::from_secs(10);
+                }
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Tells a visitor who has had its share so, without reading what it wants.
+async fn turn_away(mut stream: TcpStream) {
+    let mut response = bytes::BytesMut::new();
+    Refusal::with_status(http::StatusCode::TOO_MANY_REQUESTS)
+        .header(http::header::RETRY_AFTER, http::HeaderValue::from_static("5"))
+        .write_to(&mut response);
+    let answer = async {
+        stream.write_all(&response).await?;
+        stream.shutdown().await
+    };
+    let _ = timeout(Duration::from_secs(1), answer).await;
+}
+
+fn is_clients_own(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
+}

@@ -1,0 +1,49 @@
+//! The pages, embedded in the binary: no file is read, whatever a path says.
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use rust_embed::{Embed, EmbeddedFile};
+
+#[derive(Embed)]
+#[folder = "../../web/pages/"]
+struct Pages;
+
+/// Only what this server sends may run; WebSockets may go anywhere, which the pages' address fields allow.
+const CONTENT_SECURITY_POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'self'; connect-src 'self' ws: wss:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
+);
+
+/// The response to a GET of this file, with its body; `None` if there is no such file.
+pub(crate) fn respond<B>(request: &Request<B>, file: &str) -> Option<(Response<()>, Vec<u8>)> {
+    let page = Pages::get(file)?;
+    let etag = etag(&page);
+    let unchanged =
+        request.headers().get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == etag.as_bytes());
+    let mut response = Response::new(());
+    let headers = response.headers_mut();
+    headers.insert(header::ETAG, etag);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY);
+    if unchanged {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        return Some((response, Vec::new()));
+    }
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type(file)));
+    Some((response, page.data.into_owned()))
+}
+
+fn etag(page: &EmbeddedFile) -> HeaderValue {
+    let hash: String = page.metadata.sha256_hash().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    HeaderValue::try_from(format!("\"{hash}\"")).unwrap_or(HeaderValue::from_static("\"\""))
+}
+
+fn content_type(file: &str) -> &'static str {
+    match file.rsplit_once('.').map(|(_, ending)| ending) {
+        Some("html") => "text/html; charset=utf-8",
+        Some("css") => "text/css; charset=utf-8",
+        Some("js") => "text/javascript; charset=utf-8",
+        Some("svg") => "image/svg+xml",
+        Some("png") => "image/png",
+        _ => "application/octet-stream",
+    }
+}

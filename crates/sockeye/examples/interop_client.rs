@@ -1,0 +1,33 @@
+//! The client under test against other libraries' echo servers: `interop_client URL SIZE…` sends a text and a binary
+//! message of each size, expects both back, and closes with 1000.
+use sockeye::{Client, CloseCode, Config, Limits, Message};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut args = std::env::args().skip(1);
+    let url = args.next().ok_or("usage: interop_client URL SIZE…")?;
+    let sizes = args.map(|size| size.parse()).collect::<Result<Vec<usize>, _>>()?;
+    let most = sizes.iter().copied().max().unwrap_or(0).max(1 << 20);
+    let limits = Limits { max_message: most, max_frame: most, ..Limits::default() };
+    let mut socket = Client::new(&url)?.config(Config { limits, ..Config::default() }).connect().await?;
+    for size in sizes {
+        let text: String =
+            "sockeye ä € 🐟 ".chars().cycle().scan(0, |len, c| fits(len, c, size).then_some(c)).collect();
+        let bytes: Vec<u8> = (0..size).map(|i| u8::try_from(i * 31 % 251).unwrap_or(0)).collect();
+        for message in [Message::from(text), Message::from(bytes)] {
+            socket.send(message.clone()).await?;
+            let echo = socket.recv().await?.ok_or("closed without an echo")?;
+            if echo != message {
+                return Err(format!("{message:?} came back as {echo:?}").into());
+            }
+        }
+    }
+    let outcome = socket.close(CloseCode::NORMAL, "done").await?;
+    if outcome.is_clean() && outcome.code() == 1000 { Ok(()) } else { Err(format!("closed with {outcome:?}").into()) }
+}
+
+/// Whether the text may grow by one more character.
+fn fits(len: &mut usize, c: char, size: usize) -> bool {
+    *len += c.len_utf8();
+    *len <= size
+}

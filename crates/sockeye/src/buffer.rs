@@ -1,0 +1,51 @@
+//! Where input is read into before the protocol has looked at it.
+use std::cell::Cell;
+
+/// Bytes read at once, and thereby the most that one connection takes of a turn.
+const SIZE: usize = 64 * 1024;
+
+thread_local! {
+    /// One buffer a thread, lent to whichever connection is being polled. A connection that waits holds none.
+    static BUFFER: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
+}
+
+/// Lends the thread's buffer for the duration of one call.
+///
+/// A transport may itself be a WebSocket that is polled inside `f`; it then gets a buffer of its own.
+pub(crate) fn with_thread_buffer<T>(f: impl FnOnce(&mut [u8]) -> T) -> T {
+    let mut buffer = BUFFER.take().unwrap_or_else(|| vec![0; SIZE].into_boxed_slice());
+    let result = f(&mut buffer);
+    BUFFER.set(Some(buffer));
+    result
+}
+
+/// Input read beyond the message that was asked for: bytes of the next ones. It owns no memory once it is used up.
+#[derive(Debug, Default)]
+pub(crate) struct Rest {
+    bytes: Vec<u8>,
+    used: usize,
+}
+
+impl Rest {
+    /// Copies `bytes` in; what was here before must have been used up.
+    pub(crate) fn put(&mut self, bytes: &[u8]) {
+        debug_assert!(self.is_empty(), "input is fed in order");
+        *self = Self { bytes: bytes.to_vec(), used: 0 };
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.used == self.bytes.len()
+    }
+
+    /// What is left, to be unmasked in place.
+    pub(crate) fn as_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.used..]
+    }
+
+    pub(crate) fn consume(&mut self, count: usize) {
+        self.used += count;
+        if self.is_empty() {
+            *self = Self::default();
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! The loop between a transport and the protocol: reads, writes, time. Polled, never spawned; it has no state of its own
+//! beyond what [`Driver`] holds, so dropping whichever future polled it loses nothing.
+use std::{
+    io,
+    pin::{Pin, pin},
+    task::{Context, Poll, ready},
+};
+
+use bytes::Buf;
+use sockeye_proto::{CloseOutcome, Connection, Event, Outgoing, Output};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
+    task::coop,
+};
+
+use crate::{
+    Error,
+    buffer::{Rest, with_thread_buffer},
+    timer::{Timer, now},
+};
+
+/// Slices in one vectored write: 32 frames of header and payload.
+const SLICES: usize = 64;
+
+/// A transport and the protocol on it.
+#[derive(Debug)]
+pub(crate) struct Driver<S> {
+    pub(crate) io: S,
+    pub(crate) connection: Connection,
+    rest: Rest,
+    timer: Timer,
+    /// What the transport said when it failed; told when the protocol comes to its end.
+    failure: Option<io::Error>,
+    end: Option<Box<Result<CloseOutcome, ()>>>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
+    /// `rest` is input that came with the opening handshake.
+    pub(crate) fn new(io: S, connection: Connection, rest: &[u8]) -> Self {
+        let mut input = Rest::default();
+        input.put(rest);
+        Self { io, connection, rest: input, timer: Timer::default(), failure: None, end: None }
+    }
+
+    /// The next event, or `None` after the end.
+    ///
+    /// Input at hand is used up before anything is written, so that the replies to pipelined messages leave together; and
+    /// everything is written before it waits for more input.
+    pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Event, Error>>> {
+        let mut blocked = false;
+        loop {
+            match self.connection.poll_output() {
+                Output::Event(Event::Closed(result)) => return Poll::Ready(Some(self.ended(result))),
+                Output::Event(event) => {
+                    if matches!(event, Event::Ping(_)) && !blocked {
+                        // Each ping gets its pong while the peer reads them; one that does not gets the newest.
+                        let _ = self.poll_write(cx);
+                    }
+                    return Poll::Ready(Some(Ok(event)));
+                }
+                Output::ShutdownWrite => {
+                    // A transport that cannot even be shut down has nothing more to say.
+                    let _ = Pin::new(&mut self.io).poll_shutdown(cx);
+                    continue;
+                }
+                Output::Transmit | Output::Wait(_) => {}
+            }
+            if self.end.is_some() {
+                return Poll::Ready(None);
+            }
+            if !self.rest.is_empty() {
+                ready!(coop::poll_proceed(cx)).made_progress();
+                let consumed = self.connection.handle_input(self.rest.as_mut(), now());
+                self.rest.consume(consumed);
+                continue;
+            }
+            if self.connection.buffered_amount() > 0 && !blocked {
+                blocked = self.poll_write(cx).is_pending();
+                continue;
+            }
+            if self.poll_read(cx).is_ready() {
+                continue;
+            }
+            self.connection.release_memory();
+            ready!(self.poll_deadline(cx));
+        }
+    }
+
+    /// Ready once at most `left` bytes are queued, or the connection can send no more.
+    pub(crate) fn poll_drain(&mut self, cx: &mut Context<'_>, left: usize) -> Poll<()> {
+        while self.connection.buffered_amount() > left {
+            if self.poll_write(cx).is_pending() {
+                ready!(self.poll_deadline(cx));
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// Tells of an end that has come while nobody was receiving, such as a failed write.
+    pub(crate) fn check(&mut self) -> Result<(), Error> {
+        if self.connection.is_over()
+            && let Output::Event(Event::Closed(result)) = self.connection.poll_output()
+        {
+            self.ended(result)?;
+        }
+        Ok(())
+    }
+
+    /// How the connection ended, if it has: `Err` if not by a closing handshake.
+    pub(crate) fn end(&self) -> Option<Result<&CloseOutcome, ()>> {
+        self.end.as_ref().map(|end| end.as_ref().as_ref().map_err(|&()| ()))
+    }
+
+    /// Writes until nothing is queued (ready) or the transport takes no more (pending).
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.connection.buffered_amount() > 0 {
+            let written = {
+                let outgoing = self.connection.outgoing();
+                if self.io.is_write_vectored() {
+                    let mut slices = [io::IoSlice::new(&[]); SLICES];
+                    let count = outgoing.chunks_vectored(&mut slices);
+                    Pin::new(&mut self.io).poll_write_vectored(cx, &slices[..count])
+                } else {
+                    poll_write_copied(Pin::new(&mut self.io), cx, &outgoing)
+                }
+            };
+            match written {
+                Poll::Ready(Ok(0)) => self.failed(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(count)) => self.connection.outgoing().advance(count),
+                Poll::Ready(Err(error)) => self.failed(error),
+                Poll::Pending => {
+                    self.connection.handle_write_blocked(now());
+                    return Poll::Pending;
+                }
+            }
+        }
+        self.poll_flush_io(cx)
+    }
+
+    /// Some transports (TLS) have a buffer of their own.
+    fn poll_flush_io(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Err(error) = ready!(Pin::new(&mut self.io).poll_flush(cx)) {
+            self.failed(error);
+        }
+        Poll::Ready(())
+    }
+
+    /// Reads once. Large payloads go straight into their message, all else through the thread's buffer.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(mut space) = self.connection.payload_space() {
+            let result = ready!(pin!(self.io.read_buf(&mut space)).poll(cx));
+            self.take_read(result.map(|count| count == 0), |connection| connection.handle_payload(now()));
+            return Poll::Ready(());
+        }
+        with_thread_buffer(|buffer| {
+            let mut filled = ReadBuf::new(buffer);
+            let result = ready!(Pin::new(&mut self.io).poll_read(cx, &mut filled));
+            let input = filled.filled_mut();
+            let consumed = match result {
+                Ok(()) if !input.is_empty() => self.connection.handle_input(input, now()),
+                result => {
+                    self.take_read(result.map(|()| true), |_| {});
+                    0
+                }
+            };
+            if consumed < input.len() {
+                self.rest.put(&input[consumed..]);
+            }
+            Poll::Ready(())
+        })
+    }
+
+    /// What a read brought: the end, a failure, or something to `take`.
+    fn take_read(&mut self, at_end: io::Result<bool>, take: impl FnOnce(&mut Connection)) {
+        match at_end {
+            Ok(false) => take(&mut self.connection),
+            Ok(true) => self.connection.handle_eof(now()),
+            Err(error) => self.failed(error),
+        }
+    }
+
+    /// Ready once a deadline has passed and was handled.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let deadline = self.connection.deadline();
+        ready!(self.timer.poll(cx, deadline));
+        self.connection.handle_timeout(now());
+        Poll::Ready(())
+    }
+
+    /// A failing transport after the closing handshake is still a clean close; before it, the failure is the reason.
+    fn failed(&mut self, error: io::Error) {
+        self.failure = Some(error);
+        self.connection.handle_eof(now());
+    }
+
+    fn ended(&mut self, result: Result<CloseOutcome, sockeye_proto::Error>) -> Result<Event, Error> {
+        self.end = Some(Box::new(result.clone().map_err(|_| ())));
+        match (result, self.failure.take()) {
+            (Err(error), Some(failure)) if error.is_eof() => Err(Error::io(failure)),
+            (Err(error), _) => Err(Error::protocol(error)),
+            (Ok(outcome), _) => Ok(Event::Closed(Ok(outcome))),
+        }
+    }
+}
+
+/// For transports without vectored writes, where header and payload would else leave in two packets.
+fn poll_write_copied(
+    io: Pin<&mut impl AsyncWrite>,
+    cx: &mut Context<'_>,
+    outgoing: &Outgoing<'_>,
+) -> Poll<io::Result<usize>> {
+    with_thread_buffer(|buffer| {
+        let mut slices = [io::IoSlice::new(&[]); SLICES];
+        let count = outgoing.chunks_vectored(&mut slices);
+        let mut filled = 0;
+        for slice in &slices[..count] {
+            let take = slice.len().min(buffer.len() - filled);
+            buffer[filled..filled + take].copy_from_slice(&slice[..take]);
+            filled += take;
+        }
+        io.poll_write(cx, &buffer[..filled])
+    })
+}

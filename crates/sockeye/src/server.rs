@@ -1,0 +1,301 @@
+//! The server's end: from an accepted transport to an open connection.
+use std::{any::Any, io, sync::Arc, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Request, StatusCode};
+use sockeye_proto::{
+    Config, Connection,
+    handshake::{
+        HandshakeLimits, Offer, OriginPolicy, ReadRequest, Refusal, RequestProgress, Subprotocol, SubprotocolPolicy,
+        is_upgrade, write_response,
+    },
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+use crate::{Error, WebSocket, socket::Agreed, timer::now};
+
+/// After a refusal, so much of what the peer still sends is read away, for so long: closing with input unread would reset
+/// the connection, and the peer might never see the answer.
+const LINGER_BYTES: u64 = 64 * 1024;
+const LINGER: Duration = Duration::from_secs(1);
+
+/// On which terms a server accepts.
+///
+/// The default takes any origin and no subprotocol. A server that browsers reach with cookies wants
+/// [`OriginPolicy::Same`] or a list.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// Limits and keepalive of the connections.
+    pub connection: Arc<Config>,
+    /// Limits of the opening handshake.
+    pub handshake: HandshakeLimits,
+    /// Which pages may connect (RFC 6455 section 10.2).
+    pub origins: OriginPolicy,
+    /// Which subprotocols are spoken, and what happens to clients that speak none of them.
+    pub subprotocols: SubprotocolPolicy,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            connection: Arc::default(),
+            handshake: HandshakeLimits::default(),
+            origins: OriginPolicy::any(),
+            subprotocols: SubprotocolPolicy::none(),
+        }
+    }
+}
+
+/// Accepts a connection on a fresh transport, with the defaults of [`ServerConfig`].
+///
+/// # Errors
+/// If the request is no proper opening handshake ([`Error::is_refused`]: it was answered), or does not come in 10 s.
+///
+/// # Cancel safety
+/// Dropping the future drops the transport.
+///
+/// ```no_run
+/// # async fn run(stream: tokio::net::TcpStream) -> Result<(), sockeye::Error> {
+/// let mut socket = sockeye::accept(stream).await?;
+/// socket.send("welcome").await?;
+/// # Ok(())
+/// # }
+/// ```
+pub async fn accept<S: AsyncRead + AsyncWrite + Unpin + 'static>(stream: S) -> Result<WebSocket<S>, Error> {
+    Handshake::read(stream, &ServerConfig::default()).await?.accept().await
+}
+
+/// An HTTP/1.1 request whose head has been read and found well-formed, on the transport it came by.
+///
+/// For servers that also answer plain requests; others go straight to [`Handshake::read`].
+#[derive(Debug)]
+pub struct HttpRequest<S> {
+    request: Request<()>,
+    io: S,
+    rest: Bytes,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> HttpRequest<S> {
+    /// Reads one request's head. `rest` is what was read beyond an earlier one.
+    ///
+    /// # Errors
+    /// If nothing or not enough comes in time, or if it is malformed; a malformed request has been answered.
+    /// [`Error::is_abnormal`] if the peer left.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the transport.
+    pub async fn read(mut io: S, rest: Bytes, limits: &HandshakeLimits) -> Result<Self, Error> {
+        let mut reader = Some(ReadRequest::new(*limits));
+        let refusal = match timeout(limits.timeout, read_head(&mut io, &mut reader, rest)).await {
+            Ok(Ok(Ok((request, rest)))) => return Ok(Self { request, io, rest }),
+            Ok(Ok(Err(refusal))) => Some(refusal),
+            Ok(Err(error)) => return Err(Error::io(error)),
+            Err(_elapsed) => reader.and_then(ReadRequest::handle_timeout),
+        };
+        match refusal {
+            Some(refusal) => Err(refuse(io, refusal).await),
+            None => Err(Error::timeout("the request")),
+        }
+    }
+
+    /// The head of the request.
+    pub fn request(&self) -> &Request<()> {
+        &self.request
+    }
+
+    /// Whether it asks for a WebSocket at all, properly or not.
+    pub fn is_upgrade(&self) -> bool {
+        is_upgrade(&self.request)
+    }
+
+    /// Checks it as an opening handshake.
+    ///
+    /// # Errors
+    /// If it is not a proper one, or not wanted; it has been answered.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the transport.
+    pub async fn handshake(self, config: &ServerConfig) -> Result<Handshake<S>, Error> {
+        let checked = Offer::check(&self.request).and_then(|offer| {
+            offer.check_origin(&config.origins)?;
+            let subprotocol = offer.select(&config.subprotocols)?;
+            Ok((offer, subprotocol))
+        });
+        match checked {
+            Ok((offer, subprotocol)) => {
+                Ok(Handshake { http: self, offer, subprotocol, config: Arc::clone(&config.connection) })
+            }
+            Err(refusal) => Err(refuse(self.io, refusal).await),
+        }
+    }
+
+    /// Takes it apart: the request, the transport, and what was read beyond the head.
+    pub fn into_parts(self) -> (Request<()>, S, Bytes) {
+        (self.request, self.io, self.rest)
+    }
+
+    /// Answers with a refusal and ends the connection: nothing more is read from it.
+    ///
+    /// Returns the error to pass on ([`Error::is_refused`]).
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the transport.
+    pub async fn reject(self, refusal: Refusal) -> Error {
+        refuse(self.io, refusal).await
+    }
+}
+
+/// An opening handshake that is in order, to be accepted or rejected.
+///
+/// ```no_run
+/// # fn allowed(origin: Option<&str>) -> bool { true }
+/// # async fn run(stream: tokio::net::TcpStream) -> Result<(), sockeye::Error> {
+/// let config = sockeye::ServerConfig::default();
+/// let request = sockeye::Handshake::read(stream, &config).await?;
+/// let mut socket = if allowed(request.origin()) {
+///     request.accept().await?
+/// } else {
+///     return Err(request.reject(403).await);
+/// };
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Handshake<S> {
+    http: HttpRequest<S>,
+    offer: Offer,
+    subprotocol: Option<Subprotocol>,
+    config: Arc<Config>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Handshake<S> {
+    /// Reads a request and checks it.
+    ///
+    /// # Errors
+    /// If it is no proper opening handshake, or not wanted ([`Error::is_refused`]: it has been answered); if it does not
+    /// come in time.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the transport.
+    pub async fn read(io: S, config: &ServerConfig) -> Result<Self, Error> {
+        HttpRequest::read(io, Bytes::new(), &config.handshake).await?.handshake(config).await
+    }
+
+    /// The head of the request: path, query, headers.
+    pub fn request(&self) -> &Request<()> {
+        &self.http.request
+    }
+
+    /// The page the connection is made for; browsers say, others may not.
+    pub fn origin(&self) -> Option<&str> {
+        self.offer.origin()
+    }
+
+    /// The subprotocols the client speaks, those it prefers first.
+    pub fn subprotocols(&self) -> impl Iterator<Item = &str> {
+        self.offer.subprotocols().iter().map(Subprotocol::as_str)
+    }
+
+    /// Sets limits and keepalive of this connection in place of the [`ServerConfig`]'s.
+    #[must_use]
+    pub fn config(mut self, config: impl Into<Arc<Config>>) -> Self {
+        self.config = config.into();
+        self
+    }
+
+    /// Accepts.
+    ///
+    /// # Errors
+    /// If the transport fails.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the transport.
+    pub async fn accept(self) -> Result<WebSocket<S>, Error> {
+        self.accept_with(HeaderMap::new()).await
+    }
+
+    /// Accepts, with more headers in the response, such as `Set-Cookie`.
+    ///
+    /// # Errors
+    /// If the transport fails.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the transport.
+    pub async fn accept_with(self, headers: HeaderMap) -> Result<WebSocket<S>, Error> {
+        let Self { http: HttpRequest { mut io, rest, .. }, offer, subprotocol, config } = self;
+        let mut accepted = offer.accept(subprotocol)?;
+        accepted.response.headers_mut().extend(headers);
+        // Messages are written when they are whole; waiting for more would only add the peer's delayed ACK.
+        if let Some(stream) = (&io as &dyn Any).downcast_ref::<TcpStream>() {
+            stream.set_nodelay(true).map_err(Error::io)?;
+        }
+        let mut head = BytesMut::new();
+        write_response(&accepted.response, b"", &mut head);
+        write(&mut io, &head).await.map_err(Error::io)?;
+        let connection = Connection::server(config, now());
+        Ok(WebSocket::new(io, connection, &rest, Agreed { protocol: accepted.subprotocol, ..Agreed::default() }))
+    }
+
+    /// Rejects with this status, such as 401, 403 or 503, and ends the connection.
+    ///
+    /// Returns the error to pass on ([`Error::is_refused`]). A status that is none, or no refusal, becomes 500.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the transport.
+    pub async fn reject(self, status: u16) -> Error {
+        let status = StatusCode::from_u16(status)
+            .ok()
+            .filter(|status| status.is_client_error() || status.is_server_error())
+            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        self.http.reject(Refusal::with_status(status)).await
+    }
+}
+
+/// Outside, an error of the transport; inside, what was wrong with the request. `reader` is left where it got to.
+async fn read_head<S: AsyncRead + Unpin>(
+    io: &mut S,
+    reader: &mut Option<ReadRequest>,
+    rest: Bytes,
+) -> io::Result<Result<(Request<()>, Bytes), Refusal>> {
+    let mut buffer = [0; 2048];
+    let mut input: &[u8] = &rest;
+    while let Some(reading) = reader.take() {
+        match reading.handle_input(input) {
+            Ok(RequestProgress::Done { request, rest }) => return Ok(Ok((request, rest))),
+            Ok(RequestProgress::More(more)) => *reader = Some(more),
+            Err(refusal) => return Ok(Err(refusal)),
+        }
+        let count = io.read(&mut buffer).await?;
+        if count == 0 {
+            break;
+        }
+        input = &buffer[..count];
+    }
+    match reader.take().and_then(ReadRequest::handle_eof) {
+        Some(refusal) => Ok(Err(refusal)),
+        None => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+async fn write(io: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
+    io.write_all(bytes).await?;
+    io.flush().await
+}
+
+/// Answers with the refusal, ends the connection so that the answer arrives, and returns the error to pass on.
+async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(mut io: S, refusal: Refusal) -> Error {
+    let answer = async {
+        let mut response = BytesMut::new();
+        refusal.write_to(&mut response);
+        write(&mut io, &response).await?;
+        io.shutdown().await?;
+        tokio::io::copy(&mut (&mut io).take(LINGER_BYTES), &mut tokio::io::sink()).await
+    };
+    // The refusal is the news; that the peer did not wait for it is not.
+    let _ = timeout(LINGER, answer).await;
+    refusal.into()
+}

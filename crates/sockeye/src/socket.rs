@@ -1,0 +1,321 @@
+//! [`WebSocket`]: a connection one can receive from and send to.
+use std::{
+    fmt,
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    task::{Context, Poll, ready},
+};
+
+use sockeye_proto::{
+    CloseCode, CloseFrame, CloseOutcome, CloseReason, Connection, ControlPayload, Event, Message, Prepared, ReadyState,
+    Role, SendError, handshake::Subprotocol,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+
+use crate::{Error, Transport, drive::Driver, timer::now};
+
+/// A WebSocket connection over the transport `S`.
+///
+/// It comes from [`connect`](crate::connect), [`accept`](crate::accept) or one of their longer forms. Pings are answered,
+/// Close frames are answered, limits and deadlines are held whenever one of its methods is being awaited; nothing runs in
+/// the background, and an idle connection owns no buffer.
+///
+/// # Cancel safety
+///
+/// Dropping the future of any method at any await loses nothing that was received and tears nothing that is being sent:
+/// what is unfinished stays in the `WebSocket`. So all of them may be used in `tokio::select!`. Where a message is handed
+/// over, the method says when it is taken.
+///
+/// ```
+/// # async fn run(stream: tokio::net::TcpStream) -> Result<(), sockeye::Error> {
+/// let mut socket = sockeye::accept(stream).await?;
+/// while let Some(message) = socket.recv().await? {
+///     socket.send(message).await?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub struct WebSocket<S = TcpStream> {
+    driver: Driver<S>,
+    agreed: Agreed,
+}
+
+/// What the opening handshake settled.
+#[derive(Debug, Default)]
+pub(crate) struct Agreed {
+    pub(crate) protocol: Option<Subprotocol>,
+    /// The value of `Sec-WebSocket-Extensions`.
+    pub(crate) extensions: Box<str>,
+    pub(crate) url: Option<Box<str>>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
+    pub(crate) fn new(io: S, connection: Connection, rest: &[u8], agreed: Agreed) -> Self {
+        Self { driver: Driver::new(io, connection, rest), agreed }
+    }
+
+    /// Waits for the next message. `None` after a clean close, whoever began it: see [`close_outcome`](Self::close_outcome).
+    ///
+    /// Queued messages are flushed before it waits.
+    ///
+    /// # Errors
+    /// If the peer breaks the protocol or a limit, goes silent, or the transport fails. The peer has then been told why, as
+    /// far as it listens; further calls return `None`.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn recv(&mut self) -> Result<Option<Message>, Error> {
+        poll_fn(|cx| self.poll_recv(cx)).await.transpose()
+    }
+
+    /// [`recv`](Self::recv) for those who write futures by hand.
+    ///
+    /// # Errors
+    /// As [`recv`](Self::recv).
+    pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
+        loop {
+            match ready!(self.driver.poll_event(cx)) {
+                Some(Ok(Event::Message(message))) => return Poll::Ready(Some(Ok(message))),
+                Some(Ok(Event::Closed(_))) | None => return Poll::Ready(None),
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+            }
+        }
+    }
+
+    /// Sends a message: [`feed`](Self::feed), then [`flush`](Self::flush). When it returns, the transport has taken it.
+    ///
+    /// # Errors
+    /// [`Error::is_closed`] if the connection is closing, or why the transport failed.
+    ///
+    /// # Cancel safety
+    /// The message is taken whole or not at all; once it is taken it will leave with the next call of any method. It is
+    /// taken at once unless the queue is above [`high_water`](crate::Limits::high_water).
+    pub async fn send(&mut self, message: impl Into<Message>) -> Result<(), Error> {
+        self.feed(message).await?;
+        self.flush().await
+    }
+
+    /// Queues a message without flushing. It leaves at the next [`flush`](Self::flush), or before
+    /// [`recv`](Self::recv) waits, together with all else that is queued then: the way to answer many at once.
+    ///
+    /// Waits while more than [`high_water`](crate::Limits::high_water) bytes are queued.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    ///
+    /// # Cancel safety
+    /// As [`send`](Self::send).
+    pub async fn feed(&mut self, message: impl Into<Message>) -> Result<(), Error> {
+        let mut message = message.into();
+        loop {
+            self.ready().await?;
+            match self.driver.connection.send(message) {
+                Ok(()) => return Ok(()),
+                Err(SendError::Full(returned)) => message = returned,
+                Err(SendError::Closed(_)) => return Err(Error::closed()),
+            }
+            // Under the high-water mark and yet no room for a message this large: all else has to leave first.
+            poll_fn(|cx| self.driver.poll_drain(cx, 0)).await;
+        }
+    }
+
+    /// Sends a message that was encoded before, such as one that goes to many.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    ///
+    /// # Cancel safety
+    /// As [`send`](Self::send).
+    pub async fn send_prepared(&mut self, prepared: &Prepared) -> Result<(), Error> {
+        self.ready().await?;
+        while let Err(error) = self.driver.connection.send_prepared(prepared) {
+            if !error.is_full() {
+                return Err(Error::closed());
+            }
+            poll_fn(|cx| self.driver.poll_drain(cx, 0)).await;
+        }
+        self.flush().await
+    }
+
+    /// Queues a message without waiting, or gives it back.
+    ///
+    /// # Errors
+    /// [`SendError::Full`] if [`max_write_queue`](crate::Limits::max_write_queue) bytes are queued, [`SendError::Closed`] if
+    /// the connection is closing.
+    pub fn try_send(&mut self, message: impl Into<Message>) -> Result<(), SendError<Message>> {
+        self.driver.connection.send(message.into())
+    }
+
+    /// [`try_send`](Self::try_send) for a message that was encoded before.
+    ///
+    /// # Errors
+    /// As [`try_send`](Self::try_send).
+    pub fn try_send_prepared(&mut self, prepared: &Prepared) -> Result<(), SendError<()>> {
+        self.driver.connection.send_prepared(prepared)
+    }
+
+    /// Waits until at most [`high_water`](crate::Limits::high_water) bytes are queued.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn ready(&mut self) -> Result<(), Error> {
+        poll_fn(|cx| self.poll_ready(cx)).await
+    }
+
+    pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let high_water = self.driver.connection.config().limits.high_water;
+        ready!(self.driver.poll_drain(cx, high_water));
+        self.driver.check()?;
+        Poll::Ready(match self.ready_state() {
+            ReadyState::Open => Ok(()),
+            ReadyState::Closing | ReadyState::Closed => Err(Error::closed()),
+        })
+    }
+
+    /// Waits until all that is queued has been taken by the transport.
+    ///
+    /// # Errors
+    /// Why the transport failed, or that the connection had ended before.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost; the rest leaves with the next call of any method.
+    pub async fn flush(&mut self) -> Result<(), Error> {
+        poll_fn(|cx| self.poll_flush(cx)).await
+    }
+
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        ready!(self.driver.poll_drain(cx, 0));
+        Poll::Ready(self.driver.check())
+    }
+
+    /// Sends a ping with up to 125 bytes of payload. The peer's pong is taken note of, not returned.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    ///
+    /// # Cancel safety
+    /// The ping is queued at once.
+    pub async fn ping(&mut self, payload: ControlPayload) -> Result<(), Error> {
+        self.driver.connection.ping(payload).map_err(|_| Error::closed())?;
+        self.flush().await
+    }
+
+    /// Closes the connection: flushes what is queued, sends a Close frame, waits for the peer's and for the end of TCP in the
+    /// order of RFC 6455 section 7.1. Messages that still come are dropped. A reason is cut at 123 bytes.
+    ///
+    /// Takes at most twice [`close_timeout`](crate::Limits::close_timeout); a peer that does not answer gives an outcome
+    /// that is not [`is_clean`](CloseOutcome::is_clean). If the connection is closed already, this returns how.
+    ///
+    /// # Errors
+    /// If the peer breaks the protocol meanwhile.
+    ///
+    /// # Cancel safety
+    /// The Close frame is queued at once. Call it again, or [`recv`](Self::recv), to go on waiting.
+    pub async fn close(&mut self, code: CloseCode, reason: impl Into<CloseReason>) -> Result<CloseOutcome, Error> {
+        self.start_close(code, reason);
+        loop {
+            match poll_fn(|cx| self.driver.poll_event(cx)).await.transpose()? {
+                Some(Event::Closed(outcome)) => return outcome.map_err(Error::protocol),
+                Some(_) => {}
+                None => return self.close_outcome().cloned().ok_or_else(Error::closed),
+            }
+        }
+    }
+
+    /// Queues the Close frame and returns; [`recv`](Self::recv) then gives the messages that still come, and `None` at the
+    /// end. Does nothing if the connection is closing.
+    pub fn start_close(&mut self, code: CloseCode, reason: impl Into<CloseReason>) {
+        self.driver.connection.start_close(Some(CloseFrame::new(code, reason)), now());
+    }
+
+    /// Ends the connection here and now, without the closing handshake. What is queued is lost.
+    pub fn abort(self) {
+        drop(self);
+    }
+
+    /// How the connection was closed, once it is: what the peer's Close frame said, who began.
+    #[must_use]
+    pub fn close_outcome(&self) -> Option<&CloseOutcome> {
+        self.driver.end()?.ok()
+    }
+
+    /// Where the connection is in its life.
+    #[must_use]
+    pub fn ready_state(&self) -> ReadyState {
+        self.driver.connection.ready_state()
+    }
+
+    /// The subprotocol agreed upon.
+    #[must_use]
+    pub fn protocol(&self) -> Option<&str> {
+        self.agreed.protocol.as_ref().map(Subprotocol::as_str)
+    }
+
+    /// The extensions agreed upon, in the form of the `Sec-WebSocket-Extensions` header; empty if there are none.
+    #[must_use]
+    pub fn extensions(&self) -> &str {
+        &self.agreed.extensions
+    }
+
+    /// The URL it was connected to; `None` at the server's end.
+    #[must_use]
+    pub fn url(&self) -> Option<&str> {
+        self.agreed.url.as_deref()
+    }
+
+    /// Bytes queued that the transport has not taken.
+    #[must_use]
+    pub fn buffered_amount(&self) -> usize {
+        self.driver.connection.buffered_amount()
+    }
+
+    /// Which end this is.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.driver.connection.role()
+    }
+
+    /// The transport, for looking at.
+    #[must_use]
+    pub fn get_ref(&self) -> &S {
+        &self.driver.io
+    }
+}
+
+impl WebSocket<TcpStream> {
+    /// The peer's address.
+    ///
+    /// # Errors
+    /// If the operating system does not tell.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.driver.io.peer_addr()
+    }
+}
+
+impl WebSocket<Transport> {
+    /// The peer's address.
+    ///
+    /// # Errors
+    /// If the operating system does not tell.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.driver.io.peer_addr()
+    }
+}
+
+impl<S> fmt::Debug for WebSocket<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebSocket")
+            .field("connection", &self.driver.connection)
+            .field("protocol", &self.agreed.protocol)
+            .field("url", &self.agreed.url)
+            .finish_non_exhaustive()
+    }
+}
