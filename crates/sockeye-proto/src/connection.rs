@@ -1,17 +1,17 @@
 //! The connection after its opening handshake: one state, changed by input and time, drained by `poll_output`.
 use std::{fmt, io::IoSlice, sync::Arc, time::Instant};
 
-use bytes::{Buf, Bytes, BytesMut, buf::Limit};
+use bytes::{Buf, Bytes, buf::Limit};
 
 use crate::{
     CloseFrame, CloseOutcome, Config, ControlPayload, Error, Message, Party, Prepared, Role, SendError,
     close::Received,
     error::Fault,
-    frame::{Header, MaskKey, OpCode, Rsv},
+    frame::{MaskKey, OpCode},
     keepalive::Watch,
     outbox::{OutFrame, Outbox},
     rate::Rate,
-    receiver::{Incoming, Receiver},
+    receiver::{Receiver, Step},
 };
 
 /// A WebSocket connection whose opening handshake is done.
@@ -153,8 +153,8 @@ impl Connection {
         if let Some(watch) = &mut self.watch {
             watch.heard(now);
         }
-        let (consumed, result) = self.receiver.receive(input, &self.config.limits, now);
-        self.take_incoming(result, now);
+        let (consumed, result) = self.receiver.receive(input, &self.config.limits, now, &mut self.event);
+        self.take_step(result, now);
         consumed
     }
 
@@ -172,8 +172,8 @@ impl Connection {
             if let Some(watch) = &mut self.watch {
                 watch.heard(now);
             }
-            let result = self.receiver.payload_read();
-            self.take_incoming(result, now);
+            let result = self.receiver.payload_read(&mut self.event);
+            self.take_step(result, now);
         }
     }
 
@@ -240,10 +240,10 @@ impl Connection {
         if let Some(refuse) = self.refusal(message.len()) {
             return Err(refuse(()));
         }
-        let payload = message.clone().into_bytes();
+        let frame = self.end.frame(message.opcode(), message.clone().into_bytes());
         match self.end {
-            End::Server => self.outbox.push(OutFrame { opcode: message.opcode(), header: prepared.header, payload }),
-            End::Client { .. } => self.push_frame(message.opcode(), payload),
+            End::Server => self.outbox.push_encoded(&prepared.header, frame),
+            End::Client { .. } => self.outbox.push(frame),
         }
         Ok(())
     }
@@ -364,9 +364,7 @@ impl Connection {
 
     /// Gives the memory of an empty send queue back, for a connection that is about to be idle.
     pub fn release_memory(&mut self) {
-        if self.outbox.owns_memory() {
-            self.outbox.release();
-        }
+        self.outbox.release();
     }
 
     /// Messages may come until the peer's Close, also after our own.
@@ -374,31 +372,30 @@ impl Connection {
         matches!(self.state, State::Open | State::CloseSent { .. })
     }
 
-    fn take_incoming(&mut self, result: Result<Option<Incoming>, Fault>, now: Instant) {
+    fn take_step(&mut self, result: Result<Step, Fault>, now: Instant) {
         match result {
-            Ok(None) => {}
-            Ok(Some(Incoming::Message(message))) => self.event = Some(Event::Message(message)),
-            Ok(Some(Incoming::Close(frame))) => self.take_close(frame, now),
-            Ok(Some(Incoming::Ping(payload))) => {
-                if self.allow_control(now) {
-                    if matches!(self.state, State::Open) {
-                        self.push_urgent(OpCode::Pong, payload.clone().into());
+            Ok(Step::More) => {}
+            Ok(Step::Event) => match &self.event {
+                Some(Event::Ping(payload)) => {
+                    let payload = payload.clone();
+                    if self.allow_control(now) && matches!(self.state, State::Open) {
+                        self.push_urgent(OpCode::Pong, payload.into());
                     }
-                    self.event = Some(Event::Ping(payload));
                 }
-            }
-            Ok(Some(Incoming::Pong(payload))) => {
-                if self.allow_control(now) {
+                Some(Event::Pong(payload)) => {
                     if let Some(watch) = &mut self.watch {
                         watch.pong(payload.as_bytes(), now);
                     }
-                    self.event = Some(Event::Pong(payload));
+                    self.allow_control(now);
                 }
-            }
+                _ => {}
+            },
+            Ok(Step::Close(frame)) => self.take_close(frame, now),
             Err(fault) => self.fail(fault, now),
         }
     }
 
+    /// Counts a ping or pong; one too many is the end, and is no event.
     fn allow_control(&mut self, now: Instant) -> bool {
         let limits = &self.config.limits;
         let allowed = self.control.take(now, limits.control_rate, limits.control_burst);
@@ -516,7 +513,7 @@ impl Connection {
 
     fn push_urgent(&mut self, opcode: OpCode, payload: Bytes) {
         let frame = self.end.frame(opcode, payload);
-        self.outbox.push_urgent(frame);
+        self.outbox.push_urgent(&frame);
     }
 
     fn push_close(&mut self, frame: Option<&CloseFrame>) {
@@ -542,23 +539,14 @@ impl End {
         }
     }
 
-    /// One frame that is a whole message or a control frame, masked if this end masks.
+    /// A frame of this end: masked if it is the client's.
     fn frame(&mut self, opcode: OpCode, payload: Bytes) -> OutFrame {
         let mask = match self {
             Self::Server => None,
             Self::Client { masks } => Some(MaskKey(masks())),
         };
-        let header = Header { fin: true, rsv: Rsv::NONE, opcode, mask, len: payload.len() as u64 };
-        let payload = mask.map_or_else(|| payload.clone(), |mask| masked(&payload, mask));
-        OutFrame { opcode, header: header.encode(), payload }
+        OutFrame { opcode, payload, mask }
     }
-}
-
-/// A masked copy: the payload may be shared with others.
-fn masked(payload: &[u8], mask: MaskKey) -> Bytes {
-    let mut payload = BytesMut::from(payload);
-    mask.apply(&mut payload, 0);
-    payload.freeze()
 }
 
 /// The bytes of a connection that wait to be written, as a [`Buf`]: any number of frames leave in one vectored write.

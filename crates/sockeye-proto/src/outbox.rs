@@ -1,41 +1,83 @@
-//! What is queued for the wire: frames as header and shared payload, so that one vectored write takes many.
+//! What is queued for the wire, as few pieces of memory: small frames are copied together, large payloads stay shared.
 use std::{collections::VecDeque, io::IoSlice};
 
 use bytes::Bytes;
 
-use crate::frame::{EncodedHeader, OpCode};
+use crate::frame::{EncodedHeader, Header, MaskKey, OpCode, Rsv};
 
-/// A frame in wire form, masked already if it must be.
-#[derive(Debug)]
-pub(crate) struct OutFrame {
-    pub(crate) opcode: OpCode,
-    pub(crate) header: EncodedHeader,
-    pub(crate) payload: Bytes,
-}
-
-impl OutFrame {
-    fn len(&self) -> usize {
-        self.header.as_slice().len().saturating_add(self.payload.len())
-    }
-
-    /// Header and payload from `skip` bytes on.
-    fn parts(&self, skip: usize) -> [&[u8]; 2] {
-        let header = self.header.as_slice();
-        match header.get(skip..) {
-            Some(header) => [header, &self.payload],
-            None => [&[], self.payload.get(skip.saturating_sub(header.len())..).unwrap_or_default()],
-        }
-    }
-}
+/// From this size on a payload is queued as it is, shared with whoever else has it. Below, copying it costs less than one
+/// more piece in the system call that writes.
+const SHARE_MIN: usize = 8 * 1024;
+/// A piece of copied frames grows no longer than this, so that a pong never waits for more.
+const PIECE_MAX: usize = 16 * 1024;
+/// The first allocation for copied frames: several small ones, and small enough for the fast path of allocators.
+const PIECE_MIN: usize = 1024;
 
 /// The queue. It owns no memory while empty.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    frames: VecDeque<OutFrame>,
-    /// Bytes of the first frame that have left.
+    /// What leaves first. Empty as long as only small messages are sent.
+    pieces: VecDeque<Piece>,
+    /// What leaves last: small frames, whole, one after the other.
+    tail: Vec<u8>,
+    /// Bytes of the first piece (or of the tail, if there is none) that have left.
     front_sent: usize,
     /// Bytes that have not left.
     len: usize,
+}
+
+/// Never ends inside a frame, so another frame may stand between any two.
+#[derive(Debug)]
+enum Piece {
+    Copied(Vec<u8>),
+    Shared {
+        header: EncodedHeader,
+        payload: Bytes,
+    },
+    /// A ping or pong that overtook others.
+    Urgent {
+        opcode: OpCode,
+        frame: Vec<u8>,
+    },
+}
+
+impl Piece {
+    fn parts(&self) -> [&[u8]; 2] {
+        match self {
+            Self::Copied(frames) => [frames, &[]],
+            Self::Shared { header, payload } => [header.as_slice(), payload],
+            Self::Urgent { frame, .. } => [frame, &[]],
+        }
+    }
+
+    fn len(&self) -> usize {
+        let [first, second] = self.parts();
+        first.len().saturating_add(second.len())
+    }
+}
+
+/// One frame that is a whole message or a control frame.
+pub(crate) struct OutFrame {
+    pub(crate) opcode: OpCode,
+    pub(crate) payload: Bytes,
+    pub(crate) mask: Option<MaskKey>,
+}
+
+impl OutFrame {
+    fn header(&self) -> EncodedHeader {
+        let len = self.payload.len() as u64;
+        Header { fin: true, rsv: Rsv::NONE, opcode: self.opcode, mask: self.mask, len }.encode()
+    }
+
+    /// Copies the payload behind the header and masks the copy: the payload may be shared with others.
+    fn copy_to(&self, header: &EncodedHeader, out: &mut Vec<u8>) {
+        out.extend_from_slice(header.as_slice());
+        let start = out.len();
+        out.extend_from_slice(&self.payload);
+        if let (Some(mask), Some(copy)) = (self.mask, out.get_mut(start..)) {
+            mask.apply(copy, 0);
+        }
+    }
 }
 
 impl Outbox {
@@ -48,28 +90,52 @@ impl Outbox {
     }
 
     pub(crate) fn push(&mut self, frame: OutFrame) {
-        self.len = self.len.saturating_add(frame.len());
-        self.frames.push_back(frame);
+        let header = frame.header();
+        self.push_encoded(&header, frame);
+    }
+
+    /// [`push`](Self::push) for a frame whose header is at hand.
+    pub(crate) fn push_encoded(&mut self, header: &EncodedHeader, frame: OutFrame) {
+        let len = header.as_slice().len().saturating_add(frame.payload.len());
+        self.len = self.len.saturating_add(len);
+        if len >= SHARE_MIN && frame.mask.is_none() {
+            self.seal_tail();
+            self.pieces.push_back(Piece::Shared { header: *header, payload: frame.payload });
+            return;
+        }
+        if self.tail.len().saturating_add(len) > PIECE_MAX {
+            self.seal_tail();
+        }
+        if self.tail.capacity() == 0 {
+            self.tail.reserve(len.max(PIECE_MIN));
+        }
+        frame.copy_to(header, &mut self.tail);
     }
 
     /// Puts a ping or pong before all that has not begun to leave. One that still waits there is replaced: an endpoint
     /// "MAY elect to send a Pong frame for only the most recently processed Ping frame" (RFC 6455 section 5.5.3), so a
     /// peer that pings and does not read makes this queue no longer.
-    pub(crate) fn push_urgent(&mut self, frame: OutFrame) {
+    pub(crate) fn push_urgent(&mut self, frame: &OutFrame) {
+        if self.is_empty() {
+            self.push(OutFrame { payload: frame.payload.clone(), ..*frame });
+            return;
+        }
+        if self.pieces.is_empty() && self.front_sent > 0 {
+            self.seal_tail();
+        }
+        let mut bytes = Vec::new();
+        frame.copy_to(&frame.header(), &mut bytes);
+        self.len = self.len.saturating_add(bytes.len());
         let mut at = usize::from(self.front_sent > 0);
-        while let Some(waiting) = self.frames.get_mut(at) {
-            if waiting.opcode == frame.opcode {
-                self.len = self.len.saturating_sub(waiting.len()).saturating_add(frame.len());
-                *waiting = frame;
+        while let Some(Piece::Urgent { opcode, frame: waiting }) = self.pieces.get_mut(at) {
+            if *opcode == frame.opcode {
+                self.len = self.len.saturating_sub(waiting.len());
+                *waiting = bytes;
                 return;
-            }
-            if !matches!(waiting.opcode, OpCode::Ping | OpCode::Pong) {
-                break;
             }
             at = at.saturating_add(1);
         }
-        self.len = self.len.saturating_add(frame.len());
-        self.frames.insert(at, frame);
+        self.pieces.insert(at.min(self.pieces.len()), Piece::Urgent { opcode: frame.opcode, frame: bytes });
     }
 
     /// Drops everything; a frame that has begun to leave stays torn.
@@ -77,31 +143,22 @@ impl Outbox {
         *self = Self::default();
     }
 
-    /// Whether [`Self::release`] would free anything.
-    pub(crate) fn owns_memory(&self) -> bool {
-        self.frames.capacity() > 0
-    }
-
     /// Gives the queue's own memory back if it is empty.
     pub(crate) fn release(&mut self) {
-        if self.frames.is_empty() {
-            self.frames = VecDeque::new();
+        if self.is_empty() && (self.tail.capacity() > 0 || self.pieces.capacity() > 0) {
+            self.clear();
         }
     }
 
     /// The first bytes to leave.
     pub(crate) fn chunk(&self) -> &[u8] {
-        let Some(front) = self.frames.front() else { return &[] };
-        let [header, payload] = front.parts(self.front_sent);
-        if header.is_empty() { payload } else { header }
+        self.unsent().next().unwrap_or_default()
     }
 
     /// As many bytes to leave as fit `slices`.
     pub(crate) fn chunks<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let skips = std::iter::once(self.front_sent).chain(std::iter::repeat(0));
-        let parts = self.frames.iter().zip(skips).flat_map(|(frame, skip)| frame.parts(skip));
         let mut count: usize = 0;
-        for (slot, part) in slices.iter_mut().zip(parts.filter(|part| !part.is_empty())) {
+        for (slot, part) in slices.iter_mut().zip(self.unsent()) {
             *slot = IoSlice::new(part);
             count = count.saturating_add(1);
         }
@@ -112,9 +169,31 @@ impl Outbox {
     pub(crate) fn advance(&mut self, count: usize) {
         self.len = self.len.saturating_sub(count);
         self.front_sent = self.front_sent.saturating_add(count);
-        while let Some(len) = self.frames.front().map(OutFrame::len).filter(|&len| len <= self.front_sent) {
+        while let Some(len) = self.pieces.front().map(Piece::len).filter(|&len| len <= self.front_sent) {
             self.front_sent = self.front_sent.saturating_sub(len);
-            self.frames.pop_front();
+            self.pieces.pop_front();
+        }
+        if self.len == 0 {
+            self.tail.clear();
+            self.front_sent = 0;
+        }
+    }
+
+    fn unsent(&self) -> impl Iterator<Item = &[u8]> {
+        let mut skip = self.front_sent;
+        let parts = self.pieces.iter().flat_map(Piece::parts).chain(std::iter::once(self.tail.as_slice()));
+        parts
+            .map(move |part| {
+                let (_, unsent) = part.split_at(skip.min(part.len()));
+                skip = skip.saturating_sub(part.len());
+                unsent
+            })
+            .filter(|unsent| !unsent.is_empty())
+    }
+
+    fn seal_tail(&mut self) {
+        if !self.tail.is_empty() {
+            self.pieces.push_back(Piece::Copied(std::mem::take(&mut self.tail)));
         }
     }
 }
@@ -122,11 +201,9 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::{Header, Rsv};
 
     fn frame(opcode: OpCode, payload: &'static str) -> OutFrame {
-        let header = Header { fin: true, rsv: Rsv::NONE, opcode, mask: None, len: payload.len() as u64 };
-        OutFrame { opcode, header: header.encode(), payload: Bytes::from(payload) }
+        OutFrame { opcode, payload: Bytes::from(payload), mask: None }
     }
 
     /// Takes what is queued in steps of `step` bytes.
@@ -136,7 +213,7 @@ mod tests {
             let mut slices = [IoSlice::new(&[]); 3];
             let count = outbox.chunks(&mut slices);
             let all: Vec<u8> = slices[..count].iter().flat_map(|s| s.iter().copied()).collect();
-            assert!(all.starts_with(outbox.chunk()) && !outbox.chunk().is_empty());
+            assert_eq!(outbox.chunk(), &*slices[0]);
             let taken = step.min(all.len());
             wire.extend_from_slice(&all[..taken]);
             outbox.advance(taken);
@@ -158,14 +235,43 @@ mod tests {
     }
 
     #[test]
-    fn a_pong_waits_for_the_frame_begun_and_for_no_other_and_the_newest_wins() {
+    fn large_payloads_are_shared_and_keep_their_place() {
+        let payload = Bytes::from(vec![b'x'; SHARE_MIN]);
+        for step in [1, 7, 5_000, 100_000] {
+            let mut outbox = Outbox::default();
+            outbox.push(frame(OpCode::Text, "before"));
+            outbox.push(OutFrame { opcode: OpCode::Binary, payload: payload.clone(), mask: None });
+            outbox.push(frame(OpCode::Text, "after"));
+            let mut slices = [IoSlice::new(&[]); 4];
+            assert_eq!(outbox.chunks(&mut slices), 4);
+            assert_eq!(slices[2].as_ptr(), payload.as_ptr(), "not copied");
+            let mut expected = b"\x81\x06before\x82\x7e\x20\x00".to_vec();
+            expected.extend_from_slice(&payload);
+            expected.extend_from_slice(b"\x81\x05after");
+            assert_eq!(drain(&mut outbox, step), expected);
+        }
+    }
+
+    #[test]
+    fn a_pong_waits_for_what_has_begun_and_for_nothing_else_and_the_newest_wins() {
         let mut outbox = Outbox::default();
         outbox.push(frame(OpCode::Text, "begun"));
-        outbox.push(frame(OpCode::Text, "next"));
         outbox.advance(1);
-        outbox.push_urgent(frame(OpCode::Pong, "old"));
-        outbox.push_urgent(frame(OpCode::Ping, "ours"));
-        outbox.push_urgent(frame(OpCode::Pong, "new"));
+        outbox.push_urgent(&frame(OpCode::Pong, "old"));
+        outbox.push(frame(OpCode::Text, "next"));
+        outbox.push_urgent(&frame(OpCode::Ping, "ours"));
+        outbox.push_urgent(&frame(OpCode::Pong, "new"));
         assert_eq!(drain(&mut outbox, 7), b"\x05begun\x8a\x03new\x89\x04ours\x81\x04next");
+    }
+
+    #[test]
+    fn pongs_nobody_reads_do_not_add_up() {
+        let mut outbox = Outbox::default();
+        outbox.push(frame(OpCode::Text, "begun"));
+        outbox.advance(1);
+        for _ in 0..1_000 {
+            outbox.push_urgent(&frame(OpCode::Pong, "again"));
+        }
+        assert_eq!(outbox.len(), 6 + 7);
     }
 }

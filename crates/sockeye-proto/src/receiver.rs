@@ -7,7 +7,7 @@ use std::time::Instant;
 use bytes::{BufMut, Bytes, buf::Limit};
 
 use crate::{
-    CloseFrame, ControlPayload, Limits, Message, Role, Utf8Bytes,
+    CloseFrame, ControlPayload, Event, Limits, Message, Role, Utf8Bytes,
     error::Fault,
     frame::{Header, HeaderError, MaskKey, OpCode},
     utf8::Utf8Stream,
@@ -18,12 +18,15 @@ const DIRECT_READ_MIN: usize = 32 * 1024;
 /// A message's memory runs ahead of its bytes by no more than they are, and by no more than this.
 const GROWTH_MAX: usize = 1024 * 1024;
 
-/// Something whole came.
-#[derive(Debug)]
-pub(crate) enum Incoming {
-    Message(Message),
-    Ping(ControlPayload),
-    Pong(ControlPayload),
+/// What a step came to. Events go through a slot of the caller's: they are large, and moving them up through every
+/// return value was a measurable part of a small message's cost.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Nothing is whole yet.
+    More,
+    /// A message, ping or pong is in the slot.
+    Event,
+    /// A Close frame came.
     Close(Option<CloseFrame>),
 }
 
@@ -31,7 +34,7 @@ pub(crate) enum Incoming {
 pub(crate) struct Receiver {
     role: Role,
     frame: Frame,
-    message: Option<Partial>,
+    message: Option<Box<Partial>>,
 }
 
 /// ```text
@@ -75,20 +78,21 @@ impl Receiver {
         mut input: &mut [u8],
         limits: &Limits,
         now: Instant,
-    ) -> (usize, Result<Option<Incoming>, Fault>) {
+        slot: &mut Option<Event>,
+    ) -> (usize, Result<Step, Fault>) {
         let total = input.len();
         while !input.is_empty() {
             let (used, result) = match self.frame {
-                Frame::Header(_) => self.read_header(input, limits, now),
-                Frame::Data { .. } => self.read_data(input),
-                Frame::Control { .. } => self.read_control(input),
+                Frame::Header(_) => self.read_header(input, limits, now, slot),
+                Frame::Data { .. } => self.read_data(input, slot),
+                Frame::Control { .. } => self.read_control(input, slot),
             };
             input = input.get_mut(used..).unwrap_or_default();
-            if !matches!(result, Ok(None)) {
+            if !matches!(result, Ok(Step::More)) {
                 return (total.saturating_sub(input.len()), result);
             }
         }
-        (total, Ok(None))
+        (total, Ok(Step::More))
     }
 
     /// Memory of the message itself, for reading the rest of a large payload into; [`Self::payload_read`] takes it up.
@@ -102,21 +106,24 @@ impl Receiver {
     }
 
     /// Takes up what was read into [`Self::payload_space`].
-    pub(crate) fn payload_read(&mut self) -> Result<Option<Incoming>, Fault> {
-        let Frame::Data { fin, mask, offset, remaining } = &mut self.frame else { return Ok(None) };
-        let Some(partial) = &mut self.message else { return Ok(None) };
+    pub(crate) fn payload_read(&mut self, slot: &mut Option<Event>) -> Result<Step, Fault> {
+        let Frame::Data { fin, mask, offset, remaining } = &mut self.frame else { return Ok(Step::More) };
+        let Some(partial) = &mut self.message else { return Ok(Step::More) };
         let fresh = partial.absorb(*mask, *offset)?;
         *offset = offset.wrapping_add(fresh);
         *remaining = remaining.saturating_sub(fresh);
         if *remaining > 0 {
-            return Ok(None);
+            return Ok(Step::More);
         }
         let fin = *fin;
         self.frame = Frame::Header(HeaderReader::default());
-        if !fin {
-            return Ok(None);
+        match self.message.take_if(|_| fin) {
+            Some(partial) => {
+                *slot = Some(Event::Message(partial.finish()?));
+                Ok(Step::Event)
+            }
+            None => Ok(Step::More),
         }
-        self.message.take().map(|partial| partial.finish().map(Incoming::Message)).transpose()
     }
 
     /// Since when a message has been unfinished.
@@ -135,11 +142,12 @@ impl Receiver {
         input: &mut [u8],
         limits: &Limits,
         now: Instant,
-    ) -> (usize, Result<Option<Incoming>, Fault>) {
-        let Frame::Header(reader) = &mut self.frame else { return (0, Ok(None)) };
+        slot: &mut Option<Event>,
+    ) -> (usize, Result<Step, Fault>) {
+        let Frame::Header(reader) = &mut self.frame else { return (0, Ok(Step::More)) };
         let (used, header) = match reader.read(input) {
             Ok((used, Some(header))) => (used, header),
-            Ok((used, None)) => return (used, Ok(None)),
+            Ok((used, None)) => return (used, Ok(Step::More)),
             Err(error) => return (input.len(), Err(error.into())),
         };
         if let Err(fault) = self.admit(&header, limits) {
@@ -154,9 +162,9 @@ impl Receiver {
                 mask.apply(payload, 0);
             }
             self.frame = Frame::Header(HeaderReader::default());
-            return (used.saturating_add(payload.len()), finish_frame(header.opcode, payload).map(Some));
+            return (used.saturating_add(payload.len()), finish_frame(header.opcode, payload, slot));
         }
-        (used, self.begin(&header, now))
+        (used, self.begin(&header, now, slot))
     }
 
     /// What RFC 6455 and the limits say of a header before any of its payload is looked at.
@@ -192,60 +200,61 @@ impl Receiver {
     }
 
     /// Begins a frame whose payload is not whole in the input, or that is part of a longer message.
-    fn begin(&mut self, header: &Header, now: Instant) -> Result<Option<Incoming>, Fault> {
+    fn begin(&mut self, header: &Header, now: Instant, slot: &mut Option<Event>) -> Result<Step, Fault> {
         if header.opcode.is_control() {
             let remaining = usize::try_from(header.len).unwrap_or_default();
             let payload = Vec::with_capacity(remaining);
             self.frame = Frame::Control { opcode: header.opcode, mask: header.mask, payload, remaining };
-            return Ok(None);
+            return Ok(Step::More);
         }
-        let partial = self.message.get_or_insert_with(|| Partial::new(header.opcode, now));
+        let partial = self.message.get_or_insert_with(|| Box::new(Partial::new(header.opcode, now)));
         partial.fragments = partial.fragments.saturating_add(1);
         self.frame = Frame::Data { fin: header.fin, mask: header.mask, offset: 0, remaining: header.len };
         // An empty fragment is whole already.
-        self.payload_read()
+        self.payload_read(slot)
     }
 
-    fn read_data(&mut self, input: &[u8]) -> (usize, Result<Option<Incoming>, Fault>) {
+    fn read_data(&mut self, input: &[u8], slot: &mut Option<Event>) -> (usize, Result<Step, Fault>) {
         let (Frame::Data { fin, remaining, .. }, Some(partial)) = (&self.frame, &mut self.message) else {
-            return (input.len(), Ok(None));
+            return (input.len(), Ok(Step::More));
         };
         let take = usize::try_from(*remaining).map_or(input.len(), |remaining| remaining.min(input.len()));
         partial.make_room(take, *remaining, *fin);
         partial.payload.extend_from_slice(input.get(..take).unwrap_or_default());
-        (take, self.payload_read())
+        (take, self.payload_read(slot))
     }
 
-    fn read_control(&mut self, input: &[u8]) -> (usize, Result<Option<Incoming>, Fault>) {
+    fn read_control(&mut self, input: &[u8], slot: &mut Option<Event>) -> (usize, Result<Step, Fault>) {
         let Frame::Control { opcode, mask, payload, remaining } = &mut self.frame else {
-            return (input.len(), Ok(None));
+            return (input.len(), Ok(Step::More));
         };
         let take = input.len().min(*remaining);
         payload.extend_from_slice(input.get(..take).unwrap_or_default());
         *remaining = remaining.saturating_sub(take);
         if *remaining > 0 {
-            return (take, Ok(None));
+            return (take, Ok(Step::More));
         }
         if let Some(mask) = *mask {
             mask.apply(payload, 0);
         }
-        let result = finish_frame(*opcode, payload).map(Some);
+        let result = finish_frame(*opcode, payload, slot);
         self.frame = Frame::Header(HeaderReader::default());
         (take, result)
     }
 }
 
 /// A frame that is whole and is all of its message.
-fn finish_frame(opcode: OpCode, payload: &[u8]) -> Result<Incoming, Fault> {
+fn finish_frame(opcode: OpCode, payload: &[u8], slot: &mut Option<Event>) -> Result<Step, Fault> {
     let control = |payload| ControlPayload::checked_by_header(Bytes::copy_from_slice(payload));
-    Ok(match opcode {
-        OpCode::Text => Incoming::Message(text(Bytes::copy_from_slice(payload))?),
-        OpCode::Binary => Incoming::Message(Message::Binary(Bytes::copy_from_slice(payload))),
-        OpCode::Ping => Incoming::Ping(control(payload)),
-        OpCode::Pong => Incoming::Pong(control(payload)),
-        OpCode::Close => Incoming::Close(CloseFrame::decode(payload)?),
+    *slot = Some(match opcode {
+        OpCode::Text => Event::Message(text(Bytes::copy_from_slice(payload))?),
+        OpCode::Binary => Event::Message(Message::Binary(Bytes::copy_from_slice(payload))),
+        OpCode::Ping => Event::Ping(control(payload)),
+        OpCode::Pong => Event::Pong(control(payload)),
+        OpCode::Close => return Ok(Step::Close(CloseFrame::decode(payload)?)),
         OpCode::Continuation => return Err(Fault::UnexpectedContinuation),
-    })
+    });
+    Ok(Step::Event)
 }
 
 fn text(payload: Bytes) -> Result<Message, Fault> {

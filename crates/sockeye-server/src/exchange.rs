@@ -50,20 +50,21 @@ async fn upgrade(http: HttpRequest<TcpStream>, worker: &Worker, ticket: Ticket) 
         return Err(http.reject(Refusal::not_found()).await);
     };
     let config: &ServerConfig = worker.demos.config(demo);
-    let socket = http.handshake(config).await?.accept().await?;
+    // Tasks that own the socket and lend it: an argument of an `async fn` is kept twice in its future.
+    let mut socket = http.handshake(config).await?.accept().await?;
     let stop = worker.stop.clone();
     let demos = Arc::clone(&worker.demos);
     match demo {
         Demo::Echo => worker.tasks.spawn(async move {
-            Demos::echo(socket, stop).await;
+            Demos::echo(&mut socket, &stop).await;
             drop(ticket);
         }),
         Demo::Chat => worker.tasks.spawn(async move {
-            demos.chat(socket, stop).await;
+            demos.chat(&mut socket, &stop).await;
             drop(ticket);
         }),
         Demo::Cursors => worker.tasks.spawn(async move {
-            demos.cursors(socket, stop).await;
+            demos.cursors(&mut socket, &stop).await;
             drop(ticket);
         }),
     };

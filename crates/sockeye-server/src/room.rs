@@ -55,19 +55,19 @@ impl Room {
 
 /// Keeps a member in its room until either side closes.
 pub(crate) async fn stay(
-    mut socket: WebSocket,
-    mut told: broadcast::Receiver<Prepared>,
-    mut member: impl Member,
-    stop: CancellationToken,
+    socket: &mut WebSocket,
+    told: &mut broadcast::Receiver<Prepared>,
+    member: &mut impl Member,
+    stop: &CancellationToken,
 ) {
     let leave = loop {
         let answer = tokio::select! {
             biased;
             () = stop.cancelled() => Answer::Close(CloseCode::GOING_AWAY, "the server is stopping"),
             heard = told.recv() => match heard {
-                Ok(message) => pass_on(&mut socket, &message),
+                Ok(message) => pass_on(socket, &message),
                 Err(RecvError::Lagged(_)) => match member.catch_up() {
-                    Some(message) => pass_on(&mut socket, &message),
+                    Some(message) => pass_on(socket, &message),
                     None => Answer::Close(CloseCode::TRY_AGAIN_LATER, "too slow"),
                 },
                 Err(RecvError::Closed) => Answer::Close(CloseCode::GOING_AWAY, "the room is gone"),

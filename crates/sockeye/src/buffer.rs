@@ -1,5 +1,5 @@
 //! Where input is read into before the protocol has looked at it.
-use std::cell::Cell;
+use std::{cell::Cell, time::Instant};
 
 /// Bytes read at once, and thereby the most that one connection takes of a turn.
 const SIZE: usize = 64 * 1024;
@@ -20,17 +20,22 @@ pub(crate) fn with_thread_buffer<T>(f: impl FnOnce(&mut [u8]) -> T) -> T {
 }
 
 /// Input read beyond the message that was asked for: bytes of the next ones. It owns no memory once it is used up.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Rest {
     bytes: Vec<u8>,
     used: usize,
+    read_at: Instant,
 }
 
 impl Rest {
-    /// Copies `bytes` in; what was here before must have been used up.
-    pub(crate) fn put(&mut self, bytes: &[u8]) {
-        debug_assert!(self.is_empty(), "input is fed in order");
-        *self = Self { bytes: bytes.to_vec(), used: 0 };
+    /// A copy of `bytes`, which were read at that instant.
+    pub(crate) fn new(bytes: &[u8], read_at: Instant) -> Self {
+        Self { bytes: bytes.to_vec(), used: 0, read_at }
+    }
+
+    /// When it was read: asking the clock again for every message in it would cost more than to parse it.
+    pub(crate) fn read_at(&self) -> Instant {
+        self.read_at
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -45,7 +50,8 @@ impl Rest {
     pub(crate) fn consume(&mut self, count: usize) {
         self.used += count;
         if self.is_empty() {
-            *self = Self::default();
+            self.bytes = Vec::new();
+            self.used = 0;
         }
     }
 }

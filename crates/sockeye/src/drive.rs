@@ -19,8 +19,8 @@ use crate::{
     timer::{Timer, now},
 };
 
-/// Slices in one vectored write: 32 frames of header and payload.
-const SLICES: usize = 64;
+/// Pieces in one vectored write.
+const SLICES: usize = 32;
 
 /// A transport and the protocol on it.
 #[derive(Debug)]
@@ -37,9 +37,7 @@ pub(crate) struct Driver<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     /// `rest` is input that came with the opening handshake.
     pub(crate) fn new(io: S, connection: Connection, rest: &[u8]) -> Self {
-        let mut input = Rest::default();
-        input.put(rest);
-        Self { io, connection, rest: input, timer: Timer::default(), failure: None, end: None }
+        Self { io, connection, rest: Rest::new(rest, now()), timer: Timer::default(), failure: None, end: None }
     }
 
     /// The next event, or `None` after the end.
@@ -70,7 +68,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             }
             if !self.rest.is_empty() {
                 ready!(coop::poll_proceed(cx)).made_progress();
-                let consumed = self.connection.handle_input(self.rest.as_mut(), now());
+                let read_at = self.rest.read_at();
+                let consumed = self.connection.handle_input(self.rest.as_mut(), read_at);
                 self.rest.consume(consumed);
                 continue;
             }
@@ -114,16 +113,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     /// Writes until nothing is queued (ready) or the transport takes no more (pending).
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.connection.buffered_amount() > 0 {
-            let written = {
-                let outgoing = self.connection.outgoing();
-                if self.io.is_write_vectored() {
-                    let mut slices = [io::IoSlice::new(&[]); SLICES];
-                    let count = outgoing.chunks_vectored(&mut slices);
-                    Pin::new(&mut self.io).poll_write_vectored(cx, &slices[..count])
-                } else {
-                    poll_write_copied(Pin::new(&mut self.io), cx, &outgoing)
-                }
-            };
+            let written = poll_write_some(Pin::new(&mut self.io), cx, &self.connection.outgoing());
             match written {
                 Poll::Ready(Ok(0)) => self.failed(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(count)) => self.connection.outgoing().advance(count),
@@ -156,15 +146,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             let mut filled = ReadBuf::new(buffer);
             let result = ready!(Pin::new(&mut self.io).poll_read(cx, &mut filled));
             let input = filled.filled_mut();
-            let consumed = match result {
-                Ok(()) if !input.is_empty() => self.connection.handle_input(input, now()),
-                result => {
-                    self.take_read(result.map(|()| true), |_| {});
-                    0
-                }
-            };
+            if result.is_err() || input.is_empty() {
+                self.take_read(result.map(|()| true), |_| {});
+                return Poll::Ready(());
+            }
+            let read_at = now();
+            let consumed = self.connection.handle_input(input, read_at);
             if consumed < input.len() {
-                self.rest.put(&input[consumed..]);
+                self.rest = Rest::new(&input[consumed..], read_at);
             }
             Poll::Ready(())
         })
@@ -203,17 +192,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     }
 }
 
-/// For transports without vectored writes, where header and payload would else leave in two packets.
-fn poll_write_copied(
+/// Writes what is queued in one call. The protocol has copied small frames together, so that mostly it is one piece;
+/// pieces for a transport that takes only one at a time are copied here.
+fn poll_write_some(
     io: Pin<&mut impl AsyncWrite>,
     cx: &mut Context<'_>,
     outgoing: &Outgoing<'_>,
 ) -> Poll<io::Result<usize>> {
+    let mut slices = [io::IoSlice::new(&[]); SLICES];
+    let slices = match outgoing.chunks_vectored(&mut slices) {
+        1 => return io.poll_write(cx, &slices[0]),
+        count => &slices[..count],
+    };
+    if io.is_write_vectored() {
+        return io.poll_write_vectored(cx, slices);
+    }
     with_thread_buffer(|buffer| {
-        let mut slices = [io::IoSlice::new(&[]); SLICES];
-        let count = outgoing.chunks_vectored(&mut slices);
         let mut filled = 0;
-        for slice in &slices[..count] {
+        for slice in slices {
             let take = slice.len().min(buffer.len() - filled);
             buffer[filled..filled + take].copy_from_slice(&slice[..take]);
             filled += take;

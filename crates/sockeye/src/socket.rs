@@ -112,12 +112,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// As [`send`](Self::send).
     pub async fn feed(&mut self, message: impl Into<Message>) -> Result<(), Error> {
         let mut message = message.into();
-        loop {
+        while self.buffered_amount() > self.high_water() {
             self.ready().await?;
+        }
+        loop {
             match self.driver.connection.send(message) {
                 Ok(()) => return Ok(()),
                 Err(SendError::Full(returned)) => message = returned,
-                Err(SendError::Closed(_)) => return Err(Error::closed()),
+                Err(SendError::Closed(_)) => return self.driver.check().and_then(|()| Err(Error::closed())),
             }
             // Under the high-water mark and yet no room for a message this large: all else has to leave first.
             poll_fn(|cx| self.driver.poll_drain(cx, 0)).await;
@@ -171,8 +173,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     }
 
     pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let high_water = self.driver.connection.config().limits.high_water;
-        ready!(self.driver.poll_drain(cx, high_water));
+        ready!(self.driver.poll_drain(cx, self.high_water()));
         self.driver.check()?;
         Poll::Ready(match self.ready_state() {
             ReadyState::Open => Ok(()),
@@ -287,6 +288,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     #[must_use]
     pub fn get_ref(&self) -> &S {
         &self.driver.io
+    }
+
+    fn high_water(&self) -> usize {
+        self.driver.connection.config().limits.high_water
     }
 }
 

@@ -121,20 +121,31 @@ impl Header {
     pub fn encode(&self) -> EncodedHeader {
         let first = (if self.fin { Self::FIN } else { 0 }) | self.rsv.0 | self.opcode as u8;
         let mask_bit = if self.mask.is_some() { Self::MASK } else { 0 };
-        let mut out = EncodedHeader::default();
-        if self.len <= Self::LEN7_MAX {
-            out.push(&[first, mask_bit | self.len.to_be_bytes()[7]]);
-        } else if let Ok(len) = u16::try_from(self.len) {
-            out.push(&[first, mask_bit | Self::LEN16]);
-            out.push(&len.to_be_bytes());
+        let mut bytes = [0; Self::MAX_LEN];
+        let [byte0, byte1, rest @ ..] = &mut bytes;
+        *byte0 = first;
+        let rest = if self.len <= Self::LEN7_MAX {
+            *byte1 = mask_bit | self.len.to_le_bytes()[0];
+            rest.as_mut_slice()
+        } else if let (Ok(len), Some((slot, rest))) = (u16::try_from(self.len), rest.split_first_chunk_mut()) {
+            *byte1 = mask_bit | Self::LEN16;
+            *slot = len.to_be_bytes();
+            rest
+        } else if let Some((slot, rest)) = rest.split_first_chunk_mut() {
+            *byte1 = mask_bit | Self::LEN64;
+            *slot = self.len.to_be_bytes();
+            rest
         } else {
-            out.push(&[first, mask_bit | Self::LEN64]);
-            out.push(&self.len.to_be_bytes());
-        }
-        if let Some(MaskKey(key)) = self.mask {
-            out.push(&key);
-        }
-        out
+            &mut []
+        };
+        let rest = match (self.mask, rest.split_first_chunk_mut()) {
+            (Some(MaskKey(key)), Some((slot, rest))) => {
+                *slot = key;
+                rest.len()
+            }
+            _ => rest.len(),
+        };
+        EncodedHeader { bytes, len: Self::MAX_LEN.saturating_sub(rest).to_le_bytes()[0] }
     }
 }
 
@@ -146,14 +157,6 @@ pub struct EncodedHeader {
 }
 
 impl EncodedHeader {
-    /// Appends what fits; what came before leaves room for every caller in this module.
-    fn push(&mut self, more: &[u8]) {
-        for (slot, byte) in self.bytes.iter_mut().skip(usize::from(self.len)).zip(more) {
-            *slot = *byte;
-            self.len = self.len.saturating_add(1);
-        }
-    }
-
     /// The bytes.
     #[must_use]
     pub fn as_slice(&self) -> &[u8] {

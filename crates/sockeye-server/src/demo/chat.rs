@@ -76,10 +76,10 @@ impl Chat {
     }
 }
 
-pub(super) async fn run(chat: &Chat, mut socket: WebSocket, stop: CancellationToken) {
-    let (state, told) = chat.join();
+pub(super) async fn run(chat: &Chat, socket: &mut WebSocket, stop: &CancellationToken) {
+    let (state, mut told) = chat.join();
     if socket.try_send_prepared(&state).is_ok() {
-        stay(socket, told, Guest { chat, rate: Rate::default() }, stop).await;
+        stay(socket, &mut told, &mut Guest { chat, rate: Rate::default() }, stop).await;
     }
 }
 

@@ -18,10 +18,10 @@ pub(super) fn limits() -> Limits {
     Limits { max_message: MAX_MESSAGE, max_frame: MAX_MESSAGE, max_fragments: 256, ..Limits::default() }
 }
 
-pub(super) async fn run(room: &Room, socket: WebSocket, stop: CancellationToken) {
-    let pointer =
+pub(super) async fn run(room: &Room, socket: &mut WebSocket, stop: &CancellationToken) {
+    let mut pointer =
         Pointer { room, sender: Uuid::new_v4(), color: rand::rng().random_range(0..360), rate: Rate::default() };
-    stay(socket, room.listen(), pointer, stop).await;
+    stay(socket, &mut room.listen(), &mut pointer, stop).await;
 }
 
 /// One member's pointer.

@@ -5,7 +5,7 @@ use sockeye::{CloseCode, WebSocket};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-pub(super) async fn run(mut socket: WebSocket, stop: CancellationToken) {
+pub(super) async fn run(socket: &mut WebSocket, stop: &CancellationToken) {
     let mut stopped = pin!(stop.cancelled());
     loop {
         let received = tokio::select! {

@@ -57,15 +57,15 @@ impl Demos {
         self.configs[0].handshake
     }
 
-    pub(crate) async fn echo(socket: WebSocket, stop: CancellationToken) {
+    pub(crate) async fn echo(socket: &mut WebSocket, stop: &CancellationToken) {
         echo::run(socket, stop).await;
     }
 
-    pub(crate) async fn chat(&self, socket: WebSocket, stop: CancellationToken) {
+    pub(crate) async fn chat(&self, socket: &mut WebSocket, stop: &CancellationToken) {
         chat::run(&self.chat, socket, stop).await;
     }
 
-    pub(crate) async fn cursors(&self, socket: WebSocket, stop: CancellationToken) {
+    pub(crate) async fn cursors(&self, socket: &mut WebSocket, stop: &CancellationToken) {
         cursors::run(&self.cursors, socket, stop).await;
     }
 }
