@@ -1,4 +1,5 @@
 //! The command line.
+#![expect(clippy::doc_markdown, reason = "the doc comments are the help text, for terminals")]
 use std::net::SocketAddr;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
@@ -53,8 +54,8 @@ pub(crate) struct Shared {
 #[derive(ClapArgs)]
 pub(crate) struct Demo {
     /// Which
-    #[arg(value_enum)]
-    pub(crate) demo: DemoName,
+    #[arg(value_enum, value_name = "DEMO")]
+    pub(crate) which: DemoName,
     /// Address and port to listen on; port 0 takes any free one [default: 127.0.0.1 with 1337 for echo, 8080 for chat,
     /// 7071 for cursors]
     #[arg(long, value_name = "ADDR")]

@@ -18,7 +18,7 @@ pub(crate) fn site(args: &args::Serve) -> Result<(), Box<dyn Error>> {
 }
 
 pub(crate) fn demo(args: &args::Demo) -> Result<(), Box<dyn Error>> {
-    let (demo, port) = match args.demo {
+    let (demo, port) = match args.which {
         args::DemoName::Echo => (Demo::Echo, 1337),
         args::DemoName::Chat => (Demo::Chat, 8080),
         args::DemoName::Cursors => (Demo::Cursors, 7071),

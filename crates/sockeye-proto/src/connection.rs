@@ -265,7 +265,7 @@ impl Connection {
     /// the connection is closing already.
     pub fn start_close(&mut self, frame: Option<CloseFrame>, now: Instant) {
         if matches!(self.state, State::Open) {
-            self.push_close(frame.as_ref());
+            self.push_close(frame);
             self.state = State::CloseSent { until: self.close_due(now) };
         }
     }
@@ -409,7 +409,7 @@ impl Connection {
     /// frame in response" (RFC 6455 section 5.5.1).
     fn take_close(&mut self, frame: Option<CloseFrame>, now: Instant) {
         let initiator = if matches!(self.state, State::Open) {
-            self.push_close(frame.as_ref());
+            self.push_close(frame.clone());
             Party::Remote
         } else {
             Party::Local
@@ -436,7 +436,7 @@ impl Connection {
         self.event = None;
         let tcp = if let Some(code) = fault.close_code() {
             if matches!(self.state, State::Open) {
-                self.push_close(Some(&CloseFrame::new(code, fault.describe().1)));
+                self.push_close(Some(CloseFrame::new(code, fault.describe().1)));
             }
             TcpEnd::ShutdownAndWait
         } else {
@@ -516,8 +516,8 @@ impl Connection {
         self.outbox.push_urgent(&frame);
     }
 
-    fn push_close(&mut self, frame: Option<&CloseFrame>) {
-        self.push_frame(OpCode::Close, frame.map(CloseFrame::encode).unwrap_or_default());
+    fn push_close(&mut self, frame: Option<CloseFrame>) {
+        self.push_frame(OpCode::Close, frame.map(|frame| frame.encode()).unwrap_or_default());
     }
 }
 

@@ -10,7 +10,8 @@ use crate::frame::{EncodedHeader, Header, MaskKey, OpCode, Rsv};
 const SHARE_MIN: usize = 8 * 1024;
 /// A piece of copied frames grows no longer than this, so that a pong never waits for more.
 const PIECE_MAX: usize = 16 * 1024;
-/// The first allocation for copied frames: several small ones, and small enough for the fast path of allocators.
+/// The first allocation for copied frames: room for several small ones, and within the fast path of allocators. The
+/// second is [`PIECE_MAX`].
 const PIECE_MIN: usize = 1024;
 
 /// The queue. It owns no memory while empty.
@@ -106,8 +107,10 @@ impl Outbox {
         if self.tail.len().saturating_add(len) > PIECE_MAX {
             self.seal_tail();
         }
-        if self.tail.capacity() == 0 {
-            self.tail.reserve(len.max(PIECE_MIN));
+        let needed = self.tail.len().saturating_add(len);
+        if needed > self.tail.capacity() {
+            let capacity = if needed <= PIECE_MIN { PIECE_MIN } else { needed.max(PIECE_MAX) };
+            self.tail.reserve_exact(capacity.saturating_sub(self.tail.len()));
         }
         frame.copy_to(header, &mut self.tail);
     }

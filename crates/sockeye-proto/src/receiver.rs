@@ -101,8 +101,8 @@ impl Receiver {
         let partial = self.message.as_mut().filter(|partial| partial.checked >= DIRECT_READ_MIN)?;
         partial.make_room(1, remaining, fin);
         let spare = partial.payload.capacity().saturating_sub(partial.payload.len());
-        let space = usize::try_from(remaining).unwrap_or(usize::MAX).min(spare);
-        Some((&mut partial.payload).limit(space))
+        let most = usize::try_from(remaining).unwrap_or(usize::MAX);
+        Some((&mut partial.payload).limit(most.min(spare)))
     }
 
     /// Takes up what was read into [`Self::payload_space`].
@@ -313,10 +313,10 @@ impl HeaderReader {
     /// Returns how much of `input` was used, and the header once it is whole.
     fn read(&mut self, input: &[u8]) -> Result<(usize, Option<Header>), HeaderError> {
         let before = usize::from(self.cut_len);
-        if before == 0 {
-            if let Some((header, used)) = Header::decode(input)? {
-                return Ok((used, Some(header)));
-            }
+        if before == 0
+            && let Some((header, used)) = Header::decode(input)?
+        {
+            return Ok((used, Some(header)));
         }
         for (slot, byte) in self.cut.iter_mut().skip(before).zip(input) {
             *slot = *byte;

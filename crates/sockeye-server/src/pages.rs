@@ -1,4 +1,5 @@
 //! The pages, embedded in the binary: no file is read, whatever a path says.
+use data_encoding::HEXLOWER;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use rust_embed::{Embed, EmbeddedFile};
 
@@ -6,7 +7,7 @@ use rust_embed::{Embed, EmbeddedFile};
 #[folder = "../../web/pages/"]
 struct Pages;
 
-/// Only what this server sends may run; WebSockets may go anywhere, which the pages' address fields allow.
+/// Only what this server sends may run; sockets may go anywhere, which the pages' address fields allow.
 const CONTENT_SECURITY_POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'self'; connect-src 'self' ws: wss:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
 );
@@ -33,7 +34,7 @@ pub(crate) fn respond<B>(request: &Request<B>, file: &str) -> Option<(Response<(
 }
 
 fn etag(page: &EmbeddedFile) -> HeaderValue {
-    let hash: String = page.metadata.sha256_hash().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let hash = HEXLOWER.encode(&page.metadata.sha256_hash()[..16]);
     HeaderValue::try_from(format!("\"{hash}\"")).unwrap_or(HeaderValue::from_static("\"\""))
 }
 

@@ -7,6 +7,8 @@ const SIZE: usize = 64 * 1024;
 thread_local! {
     /// One buffer a thread, lent to whichever connection is being polled. A connection that waits holds none.
     static BUFFER: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
+    /// The memory of the last [`Rest`] that was used up on this thread, for the next one; at most [`SIZE`] bytes.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// Lends the thread's buffer for the duration of one call.
@@ -30,7 +32,9 @@ pub(crate) struct Rest {
 impl Rest {
     /// A copy of `bytes`, which were read at that instant.
     pub(crate) fn new(bytes: &[u8], read_at: Instant) -> Self {
-        Self { bytes: bytes.to_vec(), used: 0, read_at }
+        let mut copy = if bytes.is_empty() { Vec::new() } else { SPARE.take() };
+        copy.extend_from_slice(bytes);
+        Self { bytes: copy, used: 0, read_at }
     }
 
     /// When it was read: asking the clock again for every message in it would cost more than to parse it.
@@ -50,7 +54,9 @@ impl Rest {
     pub(crate) fn consume(&mut self, count: usize) {
         self.used += count;
         if self.is_empty() {
-            self.bytes = Vec::new();
+            let mut spare = std::mem::take(&mut self.bytes);
+            spare.clear();
+            SPARE.set(spare);
             self.used = 0;
         }
     }

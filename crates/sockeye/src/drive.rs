@@ -44,17 +44,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     ///
     /// Input at hand is used up before anything is written, so that the replies to pipelined messages leave together; and
     /// everything is written before it waits for more input.
-    pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Event, Error>>> {
+    #[expect(clippy::inline_always, reason = "measured: 10 % of a small message went into moving it up the calls")]
+    #[inline(always)]
+    pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Event>, Error>> {
         let mut blocked = false;
         loop {
             match self.connection.poll_output() {
-                Output::Event(Event::Closed(result)) => return Poll::Ready(Some(self.ended(result))),
+                Output::Event(Event::Closed(result)) => return Poll::Ready(self.ended(result).map(Some)),
                 Output::Event(event) => {
                     if matches!(event, Event::Ping(_)) && !blocked {
                         // Each ping gets its pong while the peer reads them; one that does not gets the newest.
                         let _ = self.poll_write(cx);
                     }
-                    return Poll::Ready(Some(Ok(event)));
+                    return Poll::Ready(Ok(Some(event)));
                 }
                 Output::ShutdownWrite => {
                     // A transport that cannot even be shut down has nothing more to say.
@@ -64,7 +66,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 Output::Transmit | Output::Wait(_) => {}
             }
             if self.end.is_some() {
-                return Poll::Ready(None);
+                return Poll::Ready(Ok(None));
             }
             if !self.rest.is_empty() {
                 ready!(coop::poll_proceed(cx)).made_progress();

@@ -69,7 +69,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// # Cancel safety
     /// Nothing is lost.
     pub async fn recv(&mut self) -> Result<Option<Message>, Error> {
-        poll_fn(|cx| self.poll_recv(cx)).await.transpose()
+        poll_fn(|cx| self.poll_message(cx)).await
     }
 
     /// [`recv`](Self::recv) for those who write futures by hand.
@@ -77,12 +77,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// # Errors
     /// As [`recv`](Self::recv).
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
+        self.poll_message(cx).map(Result::transpose)
+    }
+
+    #[inline]
+    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
         loop {
             match ready!(self.driver.poll_event(cx)) {
-                Some(Ok(Event::Message(message))) => return Poll::Ready(Some(Ok(message))),
-                Some(Ok(Event::Closed(_))) | None => return Poll::Ready(None),
-                Some(Ok(_)) => {}
-                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                Ok(Some(Event::Message(message))) => return Poll::Ready(Ok(Some(message))),
+                Ok(Some(Event::Closed(_)) | None) => return Poll::Ready(Ok(None)),
+                Ok(Some(Event::Ping(_) | Event::Pong(_))) => {}
+                Err(error) => return Poll::Ready(Err(error)),
             }
         }
     }
@@ -111,19 +116,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// # Cancel safety
     /// As [`send`](Self::send).
     pub async fn feed(&mut self, message: impl Into<Message>) -> Result<(), Error> {
-        let mut message = message.into();
-        while self.buffered_amount() > self.high_water() {
-            self.ready().await?;
+        match self.feed_now(message.into()) {
+            Ok(()) => Ok(()),
+            // Apart, so that the usual case does not carry the message from state to state.
+            Err(error) => self.feed_later(error).await,
         }
-        loop {
-            match self.driver.connection.send(message) {
-                Ok(()) => return Ok(()),
-                Err(SendError::Full(returned)) => message = returned,
-                Err(SendError::Closed(_)) => return self.driver.check().and_then(|()| Err(Error::closed())),
-            }
+    }
+
+    fn feed_now(&mut self, message: Message) -> Result<(), SendError<Message>> {
+        if self.buffered_amount() > self.high_water() {
+            return Err(SendError::Full(message));
+        }
+        self.driver.connection.send(message)
+    }
+
+    async fn feed_later(&mut self, mut refused: SendError<Message>) -> Result<(), Error> {
+        while let SendError::Full(message) = refused {
+            self.ready().await?;
+            let Err(error) = self.driver.connection.send(message) else { return Ok(()) };
+            refused = error;
             // Under the high-water mark and yet no room for a message this large: all else has to leave first.
             poll_fn(|cx| self.driver.poll_drain(cx, 0)).await;
         }
+        self.driver.check()?;
+        Err(Error::closed())
     }
 
     /// Sends a message that was encoded before, such as one that goes to many.
@@ -223,7 +239,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     pub async fn close(&mut self, code: CloseCode, reason: impl Into<CloseReason>) -> Result<CloseOutcome, Error> {
         self.start_close(code, reason);
         loop {
-            match poll_fn(|cx| self.driver.poll_event(cx)).await.transpose()? {
+            match poll_fn(|cx| self.driver.poll_event(cx)).await? {
                 Some(Event::Closed(outcome)) => return outcome.map_err(Error::protocol),
                 Some(_) => {}
                 None => return self.close_outcome().cloned().ok_or_else(Error::closed),

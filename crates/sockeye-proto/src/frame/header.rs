@@ -107,7 +107,7 @@ impl Header {
                 if len >> 63 != 0 {
                     return Err(HeaderError::LengthTooLarge);
                 }
-                if len <= u64::from(u16::MAX) {
+                if u16::try_from(len).is_ok() {
                     return Err(HeaderError::LengthNotMinimal);
                 }
                 Ok(Some((len, rest)))
@@ -122,30 +122,30 @@ impl Header {
         let first = (if self.fin { Self::FIN } else { 0 }) | self.rsv.0 | self.opcode as u8;
         let mask_bit = if self.mask.is_some() { Self::MASK } else { 0 };
         let mut bytes = [0; Self::MAX_LEN];
-        let [byte0, byte1, rest @ ..] = &mut bytes;
-        *byte0 = first;
+        let [start, short_len, rest @ ..] = &mut bytes;
+        *start = first;
         let rest = if self.len <= Self::LEN7_MAX {
-            *byte1 = mask_bit | self.len.to_le_bytes()[0];
+            *short_len = mask_bit | self.len.to_le_bytes()[0];
             rest.as_mut_slice()
         } else if let (Ok(len), Some((slot, rest))) = (u16::try_from(self.len), rest.split_first_chunk_mut()) {
-            *byte1 = mask_bit | Self::LEN16;
+            *short_len = mask_bit | Self::LEN16;
             *slot = len.to_be_bytes();
             rest
         } else if let Some((slot, rest)) = rest.split_first_chunk_mut() {
-            *byte1 = mask_bit | Self::LEN64;
+            *short_len = mask_bit | Self::LEN64;
             *slot = self.len.to_be_bytes();
             rest
         } else {
             &mut []
         };
-        let rest = match (self.mask, rest.split_first_chunk_mut()) {
+        let unused = match (self.mask, rest.split_first_chunk_mut()) {
             (Some(MaskKey(key)), Some((slot, rest))) => {
                 *slot = key;
                 rest.len()
             }
             _ => rest.len(),
         };
-        EncodedHeader { bytes, len: Self::MAX_LEN.saturating_sub(rest).to_le_bytes()[0] }
+        EncodedHeader { bytes, len: Self::MAX_LEN.saturating_sub(unused).to_le_bytes()[0] }
     }
 }
 
