@@ -100,7 +100,7 @@ async fn obey(terminal: &Terminal, socket: &mut WebSocket<Transport>, line: &str
         Line::Ping(text) => match ControlPayload::try_from(text.as_bytes()) {
             Ok(payload) => socket.ping(payload).await,
             Err(error) => {
-                terminal.note(&error.to_string());
+                eprintln!("sockeye: {error}");
                 Ok(())
             }
         },
@@ -113,7 +113,7 @@ async fn obey(terminal: &Terminal, socket: &mut WebSocket<Transport>, line: &str
             Ok(())
         }
         Line::Wrong(why) => {
-            terminal.note(&why);
+            eprintln!("sockeye: {why}");
             Ok(())
         }
     }

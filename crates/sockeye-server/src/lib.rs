@@ -6,7 +6,7 @@
 //!    └ one worker a core, each with its own listener and its own connections
 //! ```
 //!
-//! A message of the chat and of the cursors goes through a [`room`](mod@room), which encodes it once for everybody.
+//! A message of the chat and of the cursors goes through a room (`room.rs`), which encodes it once for everybody.
 #![forbid(unsafe_code)]
 
 mod admission;

@@ -66,3 +66,8 @@ pub use sockeye_proto::{
     handshake::{HandshakeLimits, OriginPolicy, Refusal, Subprotocol, SubprotocolPolicy},
 };
 pub use transport::Transport;
+
+/// The README's examples compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

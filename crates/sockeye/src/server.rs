@@ -26,7 +26,7 @@ const LINGER: Duration = Duration::from_secs(1);
 /// On which terms a server accepts.
 ///
 /// The default takes any origin and no subprotocol. A server that browsers reach with cookies wants
-/// [`OriginPolicy::Same`] or a list.
+/// [`OriginPolicy::same`] or a list.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
     /// Limits and keepalive of the connections.

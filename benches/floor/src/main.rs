@@ -1,0 +1,82 @@
+//! The floor: a TCP echo with no protocol, on one thread and one epoll. Each readiness costs one
+//! `recv` and one `send`; nothing is parsed, copied or allocated. No server can do less per message.
+
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+
+const LISTENER: u64 = u64::MAX;
+
+struct Connection {
+    stream: TcpStream,
+    /// What the kernel would not take yet. Stays empty, and without memory, while the peer reads.
+    pending: Vec<u8>,
+}
+
+fn main() -> io::Result<()> {
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:0".to_owned());
+    let listener = TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    println!("listening on http://{}/", listener.local_addr()?);
+    let poll = epoll::create(CreateFlags::CLOEXEC)?;
+    epoll::add(&poll, &listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
+    // A connection's place is its token; closed places are used again.
+    let mut places: Vec<Option<Connection>> = Vec::new();
+    let mut free = Vec::new();
+    let mut buffer = vec![0; 64 * 1024];
+    let mut events: Vec<Event> = Vec::with_capacity(1024);
+    loop {
+        epoll::wait(&poll, spare_capacity(&mut events), None)?;
+        for event in events.drain(..) {
+            if event.data.u64() == LISTENER {
+                while let Ok((stream, _)) = listener.accept() {
+                    stream.set_nonblocking(true)?;
+                    stream.set_nodelay(true)?;
+                    let place = free.pop().unwrap_or(places.len());
+                    let flags = EventFlags::IN | EventFlags::OUT | EventFlags::ET;
+                    epoll::add(&poll, &stream, EventData::new_u64(place as u64), flags)?;
+                    places.resize_with(places.len().max(place + 1), || None);
+                    places[place] = Some(Connection { stream, pending: Vec::new() });
+                }
+                continue;
+            }
+            let place = usize::try_from(event.data.u64()).map_err(io::Error::other)?;
+            let Some(connection) = places[place].as_mut() else { continue };
+            if !connection.turn(&mut buffer) {
+                places[place] = None;
+                free.push(place);
+            }
+        }
+    }
+}
+
+impl Connection {
+    /// Echoes what is there. Says whether the connection lives on.
+    fn turn(&mut self, buffer: &mut [u8]) -> bool {
+        loop {
+            if !self.pending.is_empty() {
+                match self.stream.write(&self.pending) {
+                    Ok(count) => drop(self.pending.drain(..count)),
+                    Err(error) => return error.kind() == ErrorKind::WouldBlock,
+                }
+                continue;
+            }
+            let read = match self.stream.read(buffer) {
+                Ok(0) => return false,
+                Ok(count) => count,
+                Err(error) => return error.kind() == ErrorKind::WouldBlock,
+            };
+            let written = match self.stream.write(&buffer[..read]) {
+                Ok(count) => count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+                Err(_) => return false,
+            };
+            self.pending.extend_from_slice(&buffer[written..read]);
+            // A short read emptied the socket: the next bytes bring the next event.
+            if read < buffer.len() && self.pending.is_empty() {
+                return true;
+            }
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! A load generator: one thread and one epoll drive all connections, so that what is measured is the
+//! server. `load echo` measures time, `load idle` memory, `load attack` memory under two attacks.
+
+mod attack;
+mod echo;
+mod idle;
+mod process;
+mod socket;
+mod wire;
+
+use clap::{Args, Parser, Subcommand};
+use process::Server;
+use serde::Serialize;
+use socket::Target;
+use std::error::Error;
+use std::fmt::Display;
+
+#[derive(Parser)]
+#[command(version, about = "Load for echo servers: WebSocket, or raw TCP as the floor")]
+struct Cli {
+    #[command(subcommand)]
+    mode: Mode,
+}
+
+#[derive(Subcommand)]
+enum Mode {
+    /// Messages through an echo: server CPU per message, rate, round trips
+    Echo(echo::Options),
+    /// Connections that do nothing: private memory of the server for each
+    Idle(idle::Options),
+    /// What a hostile peer can make the server hold
+    #[command(subcommand)]
+    Attack(attack::Attack),
+}
+
+/// What every mode needs to know.
+#[derive(Args, Clone)]
+pub struct Common {
+    /// `ws://HOST:PORT/PATH`, `http://…` or `HOST:PORT`; the host is an IPv4 address
+    pub target: Target,
+    /// Process whose CPU time and memory are read from /proc
+    #[arg(long)]
+    pub pid: Option<u32>,
+    /// Print one JSON object instead of lines
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Any failure of a measurement; it ends the program.
+pub type Failure = Box<dyn Error>;
+
+fn main() -> Result<(), Failure> {
+    match Cli::parse().mode {
+        Mode::Echo(options) => print(options.common.json, &echo::run(&options)?),
+        Mode::Idle(options) => print(options.common.json, &idle::run(&options)?),
+        Mode::Attack(attack) => match attack {
+            attack::Attack::Header(options) => print(options.common.json, &attack::header(&options)?),
+            attack::Attack::Pings(options) => print(options.common.json, &attack::pings(&options)?),
+        },
+    }
+}
+
+fn print(json: bool, report: &(impl Serialize + Display)) -> Result<(), Failure> {
+    if json {
+        println!("{}", serde_json::to_string(report)?);
+    } else {
+        println!("{report}");
+    }
+    Ok(())
+}
+
+impl Common {
+    /// The process under test, for modes that are pointless without it.
+    ///
+    /// # Errors
+    ///
+    /// When no `--pid` was given.
+    pub fn server(&self) -> Result<Server, Failure> {
+        Ok(Server::new(self.pid.ok_or("this mode reads the server's memory: give --pid")?))
+    }
+}

@@ -1,0 +1,156 @@
+"""The Python package `websockets` as a client of our server: python3 tests/test_websockets_client.py
+
+SOCKEYE_BIN names the program under test.
+"""
+
+import asyncio
+import functools
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import unittest
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+SOCKEYE = os.environ.get("SOCKEYE_BIN") or str(ROOT / "target/release/sockeye")
+SIZES = [0, 1, 125, 126, 65_535, 65_536, 1 << 20, 8 << 20]
+STOP_TIMEOUT_S = 8
+TEST_TIMEOUT_S = 60
+
+
+class Echo:
+    """Our server, stopped by its own process id."""
+
+    def __init__(self) -> None:
+        command = [SOCKEYE, "demo", "echo", "--listen", "127.0.0.1:0", "--max-message", "16MiB"]
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        line = self.process.stdout.readline()
+        found = re.search(r"listening on http://([^/\s]+)/", line)
+        if not found:
+            self.process.kill()
+            raise RuntimeError(f"{SOCKEYE} did not say where it listens: {line!r}")
+        self.url = f"ws://{found.group(1)}/"
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait()
+        finally:
+            self.process.stdout.close()
+
+
+def text_of(size: int) -> str:
+    unit = "sockeye ä € 🐟 "
+    length = len(unit.encode())
+    return unit * (size // length) + "x" * (size % length)
+
+
+def bytes_of(size: int) -> bytes:
+    return (bytes(i * 31 % 251 for i in range(251)) * (size // 251 + 1))[:size]
+
+
+def bounded(test):
+    """Fail a test that hangs."""
+
+    @functools.wraps(test)
+    async def within(self) -> None:
+        await asyncio.wait_for(test(self), TEST_TIMEOUT_S)
+
+    return within
+
+
+class WebsocketsClient(unittest.IsolatedAsyncioTestCase):
+    echo: Echo
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.echo = Echo()
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        cls.echo.stop()
+
+    def connect(self, **options) -> connect:
+        return connect(self.echo.url, max_size=64 << 20, **options)
+
+    async def assert_echo(self, socket: ClientConnection, message: str | bytes) -> None:
+        await socket.send(message)
+        answer = await socket.recv()
+        self.assertIs(type(answer), type(message))
+        # Without assertEqual: its report on eight megabytes helps nobody.
+        self.assertTrue(answer == message, f"{len(message)} came back as {len(answer)}")
+
+    @bounded
+    async def test_text_and_binary_of_every_size(self) -> None:
+        for size in SIZES:
+            with self.subTest(size=size):
+                async with self.connect() as socket:
+                    await self.assert_echo(socket, text_of(size))
+                    await self.assert_echo(socket, bytes_of(size))
+
+    @bounded
+    async def test_fragments_come_back_as_one_message(self) -> None:
+        async with self.connect() as socket:
+            await socket.send(["ab", "", "€", "cd"])
+            self.assertEqual(await socket.recv(), "ab€cd")
+            await socket.send([b"\x00" * 1000 for _ in range(1000)])
+            self.assertTrue(await socket.recv() == b"\x00" * 1_000_000)
+
+    @bounded
+    async def test_ping_between_fragments(self) -> None:
+        async with self.connect() as socket:
+            async def pieces():
+                yield "before "
+                await (await socket.ping(b"between"))
+                yield "after"
+
+            await socket.send(pieces())
+            self.assertEqual(await socket.recv(), "before after")
+
+    @bounded
+    async def test_ping_is_answered_with_its_payload(self) -> None:
+        async with self.connect() as socket:
+            for payload in (b"", b"p" * 125):
+                latency_s = await (await socket.ping(payload))
+                self.assertLess(latency_s, TEST_TIMEOUT_S)
+
+    @bounded
+    async def test_close_codes_come_back(self) -> None:
+        for code in (1000, 1001, 3000, 4999):
+            with self.subTest(code=code):
+                async with self.connect() as socket:
+                    await socket.close(code, "bye")
+                    self.assertEqual(socket.protocol.close_rcvd.code, code)
+
+    @bounded
+    async def test_server_that_stops_closes_with_1001(self) -> None:
+        echo = Echo()
+        async with connect(echo.url) as socket:
+            stopped = asyncio.get_running_loop().run_in_executor(None, echo.stop)
+            with self.assertRaises(ConnectionClosed) as raised:
+                await socket.recv()
+            self.assertEqual(raised.exception.rcvd.code, 1001)
+            self.assertEqual(await stopped, 0)
+
+    @bounded
+    async def test_subprotocol_json_is_selected(self) -> None:
+        async with self.connect(subprotocols=["soap", "json"]) as socket:
+            self.assertEqual(socket.subprotocol, "json")
+
+    @bounded
+    async def test_other_subprotocols_are_refused(self) -> None:
+        with self.assertRaises(InvalidStatus) as raised:
+            async with self.connect(subprotocols=["soap"]):
+                pass
+        self.assertEqual(raised.exception.response.status_code, 400)
+
+
+if __name__ == "__main__":
+    unittest.main()
