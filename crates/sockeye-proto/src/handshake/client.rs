@@ -6,7 +6,7 @@ use url::{Host, Url};
 use super::HandshakeLimits;
 use super::accept_key::encode_nonce;
 use super::error::{HandshakeError, Kind};
-use super::fields::is_secret;
+use super::head::is_secret;
 use super::response::ReadResponse;
 use super::subprotocol::Subprotocol;
 use super::write::write_request;

@@ -111,13 +111,6 @@ pub(super) fn is_authority(text: &str) -> bool {
     host_is_valid && port_is_valid
 }
 
-/// Whether a header's value gives its reader somebody's rights. Such values stay out of debug output.
-pub(super) fn is_secret(name: &HeaderName) -> bool {
-    const SECRET: [HeaderName; 4] =
-        [header::AUTHORIZATION, header::COOKIE, header::PROXY_AUTHORIZATION, header::SET_COOKIE];
-    SECRET.contains(name)
-}
-
 /// How often a header is there that may be there once.
 pub(super) enum Single<'a> {
     Absent,

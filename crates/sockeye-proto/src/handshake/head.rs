@@ -1,10 +1,9 @@
 //! Collects the head of a request or a response as it arrives, and judges each byte once.
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 
 use super::HandshakeLimits;
-use super::fields::is_secret;
 
 /// What is wrong with a head, for either side. A server turns it into a status, a client into an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -289,4 +288,10 @@ fn header_map(lines: &[httparse::Header<'_>]) -> Result<HeaderMap, HeadError> {
         map.try_append(name, value).map_err(|_| HeadError::TooManyHeaders)?;
     }
     Ok(map)
+}
+/// Whether a header's value gives its reader somebody's rights. Such values stay out of debug output.
+pub(super) fn is_secret(name: &HeaderName) -> bool {
+    const SECRET: [HeaderName; 4] =
+        [header::AUTHORIZATION, header::COOKIE, header::PROXY_AUTHORIZATION, header::SET_COOKIE];
+    SECRET.contains(name)
 }
