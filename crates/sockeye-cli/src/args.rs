@@ -81,7 +81,8 @@ pub(crate) enum DemoName {
 ///
 /// In a terminal, `/ping [TEXT]`, `/close [CODE [REASON]]` and `/help` are commands, and a line that starts with `//` is
 /// sent without its first slash. From a pipe every line is a message. The end of the input closes with 1000; what still
-/// comes before the server's own Close is printed. The exit status is 0 only after a clean close.
+/// comes before the server's own Close is printed. The exit status is 0 only after a clean close
+/// in which the server did not complain (1000, 1001, or no code).
 #[derive(ClapArgs)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Connect {
@@ -96,6 +97,9 @@ pub(crate) struct Connect {
     /// Say which web page asks
     #[arg(long, value_name = "ORIGIN")]
     pub(crate) origin: Option<String>,
+    /// Stay connected when the input ends, to go on printing what comes
+    #[arg(long)]
+    pub(crate) no_close: bool,
     /// Send lines as binary messages, and print binary messages as they are
     #[arg(long)]
     pub(crate) binary: bool,

@@ -5,7 +5,9 @@ use std::{
     thread,
 };
 
-use sockeye::{Client, CloseCode, Config, ControlPayload, Limits, Message, Transport, WebSocket};
+use sockeye::{
+    Client, CloseCode, CloseOutcome, Config, ControlPayload, Limits, Message, Party, ReadyState, Transport, WebSocket,
+};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
@@ -15,6 +17,8 @@ use crate::args;
 
 /// Lines read ahead of the connection.
 const LINES: usize = 16;
+/// Lines are taken while fewer bytes than this wait to be sent.
+const HIGH_WATER: usize = 64 * 1024;
 
 pub(crate) fn run(args: args::Connect) -> Result<(), Box<dyn Error>> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(converse(args))
@@ -42,6 +46,7 @@ enum Line {
 async fn converse(args: args::Connect) -> Result<(), Box<dyn Error>> {
     let typed = io::stdin().is_terminal();
     let terminal = Terminal { typed, chatty: typed && io::stdout().is_terminal(), binary: args.binary };
+    let no_close = args.no_close;
     let mut socket = open(args).await?;
     terminal.note(&match socket.protocol() {
         Some(protocol) => format!("connected, subprotocol {protocol}; /help for commands"),
@@ -56,8 +61,10 @@ async fn converse(args: args::Connect) -> Result<(), Box<dyn Error>> {
                 Some(message) => terminal.print(&message)?,
                 None => return verdict(&terminal, &socket),
             },
-            line = next_line(&mut lines) => match line {
-                Some(line) => obey(&terminal, &mut socket, &line?).await?,
+            // Queued, not sent: `recv` writes, and must go on reading meanwhile, or two ends that only write wait for ever.
+            line = next_line(&mut lines), if takes_lines(&socket) => match line {
+                Some(line) => obey(&terminal, &mut socket, &line?)?,
+                None if no_close => {}
                 None => socket.start_close(CloseCode::NORMAL, ""),
             },
             _ = interrupt.recv() => socket.start_close(CloseCode::GOING_AWAY, ""),
@@ -66,8 +73,18 @@ async fn converse(args: args::Connect) -> Result<(), Box<dyn Error>> {
     }
 }
 
+fn takes_lines(socket: &WebSocket<Transport>) -> bool {
+    socket.ready_state() == ReadyState::Open && socket.buffered_amount() < HIGH_WATER
+}
+
 async fn open(args: args::Connect) -> Result<WebSocket<Transport>, sockeye::Error> {
-    let limits = Limits { max_message: args.max_message, max_frame: args.max_message, ..Limits::default() };
+    let limits = Limits {
+        max_message: args.max_message,
+        max_frame: args.max_message,
+        // What is queued is one line of the user's own beyond `HIGH_WATER`.
+        max_write_queue: usize::MAX,
+        ..Limits::default()
+    };
     let mut client = Client::new(&args.url)?.config(Config { limits, ..Config::default() });
     for protocol in &args.protocol {
         client = client.subprotocol(protocol);
@@ -81,42 +98,39 @@ async fn open(args: args::Connect) -> Result<WebSocket<Transport>, sockeye::Erro
     client.connect().await
 }
 
-/// 0 only after a clean close.
+/// Success only after a clean close that is no complaint.
 fn verdict(terminal: &Terminal, socket: &WebSocket<Transport>) -> Result<(), Box<dyn Error>> {
     let outcome = socket.close_outcome().ok_or("the connection was lost")?;
     if !outcome.is_clean() {
         return Err("the server did not answer the Close frame".into());
     }
-    terminal.note(&format!("closed: {} {}", outcome.code(), outcome.reason()));
+    let goodbye = format!("closed: {} {}", outcome.code(), outcome.reason());
+    match outcome.code() {
+        1000 | 1001 | CloseOutcome::NO_STATUS => terminal.note(&goodbye),
+        // What we sent came back.
+        _ if outcome.initiator() == Party::Local => terminal.note(&goodbye),
+        _ => return Err(goodbye.into()),
+    }
     Ok(())
 }
 
 /// Does what a line asks for.
-async fn obey(terminal: &Terminal, socket: &mut WebSocket<Transport>, line: &str) -> Result<(), sockeye::Error> {
+fn obey(terminal: &Terminal, socket: &mut WebSocket<Transport>, line: &str) -> Result<(), sockeye::Error> {
     let asked = if terminal.typed { parse(line) } else { Line::Send(line.to_owned()) };
     match asked {
-        Line::Send(text) if terminal.binary => socket.send(text.into_bytes()).await,
-        Line::Send(text) => socket.send(text).await,
+        Line::Send(text) if terminal.binary => socket.try_send(text.into_bytes())?,
+        Line::Send(text) => socket.try_send(text)?,
         Line::Ping(text) => match ControlPayload::try_from(text.as_bytes()) {
-            Ok(payload) => socket.ping(payload).await,
-            Err(error) => {
-                eprintln!("sockeye: {error}");
-                Ok(())
-            }
+            Ok(payload) => socket.try_ping(payload)?,
+            Err(error) => eprintln!("sockeye: {error}"),
         },
-        Line::Close(code, reason) => {
-            socket.start_close(code, reason.as_str());
-            Ok(())
-        }
+        Line::Close(code, reason) => socket.start_close(code, reason.as_str()),
         Line::Help => {
             terminal.note("/ping [TEXT]   /close [CODE [REASON]]   //… sends a line that starts with a slash");
-            Ok(())
         }
-        Line::Wrong(why) => {
-            eprintln!("sockeye: {why}");
-            Ok(())
-        }
+        Line::Wrong(why) => eprintln!("sockeye: {why}"),
     }
+    Ok(())
 }
 
 fn parse(line: &str) -> Line {

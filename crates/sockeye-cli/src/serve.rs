@@ -43,7 +43,8 @@ fn options(site: Site, shared: &args::Shared) -> Result<ServerOptions, Box<dyn E
     Ok(options)
 }
 
-/// Serves until SIGINT or SIGTERM; a second one ends it at once.
+/// Serves until SIGINT or SIGTERM. A second SIGINT ends it at once: somebody is at the keyboard. A second SIGTERM changes
+/// nothing: supervisors send them twice, and stopping is bounded anyway.
 fn run(options: &ServerOptions) -> Result<(), Box<dyn Error>> {
     let server = Server::start(options)?;
     // Whoever started us may have closed the output; that is no reason to stop.
@@ -59,7 +60,6 @@ fn run(options: &ServerOptions) -> Result<(), Box<dyn Error>> {
         tokio::select! {
             stopped = stopping => stopped.map_err(io::Error::other),
             _ = interrupt.recv() => std::process::exit(130),
-            _ = terminate.recv() => std::process::exit(143),
         }
     })?;
     Ok(())

@@ -221,8 +221,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// # Cancel safety
     /// The ping is queued at once.
     pub async fn ping(&mut self, payload: ControlPayload) -> Result<(), Error> {
-        self.driver.connection.ping(payload).map_err(|_| Error::closed())?;
+        self.try_ping(payload)?;
         self.flush().await
+    }
+
+    /// Queues a ping without waiting; one that has not left yet is replaced.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`] if the connection is closing.
+    pub fn try_ping(&mut self, payload: ControlPayload) -> Result<(), SendError<ControlPayload>> {
+        self.driver.connection.ping(payload)
     }
 
     /// Closes the connection: flushes what is queued, sends a Close frame, waits for the peer's and for the end of TCP in the
