@@ -29,6 +29,30 @@ test('a thousand lines come back in order', async () => {
   assert.equal(stdout, lines);
 });
 
+test('an input far larger than all buffers comes back: neither end stops reading to write', async () => {
+  const lines = Array.from({ length: 200_000 }, (_, i) => `line ${i} ${'x'.repeat(100)}\n`).join('');
+  const { status, stdout } = await run(SOCKEYE, ['connect', `${server.ws}/echo`], lines);
+  assert.equal(status, 0);
+  assert.ok(stdout === lines);
+});
+
+test('a close that complains is a failure that says so', async () => {
+  const { status, stderr } = await run(SOCKEYE, ['connect', `${server.ws}/chat`], `${'x'.repeat(70_000)}\n`);
+  assert.notEqual(status, 0);
+  assert.match(stderr, /^sockeye: closed: 1009 [^\n]+\n$/);
+});
+
+test('--no-close goes on printing after the end of the input', async () => {
+  const listener = open(SOCKEYE, ['connect', '--no-close', `${server.ws}/chat`]);
+  listener.end();
+  for (let i = 0; i < 100 && listener.outcome.stdout === ''; i += 1) await sleep(50);
+  await run(SOCKEYE, ['connect', `${server.ws}/chat`], '{"user":"ann","text":"still there?"}\n');
+  for (let i = 0; i < 100 && !listener.outcome.stdout.includes('still there?'); i += 1) await sleep(50);
+  assert.match(listener.outcome.stdout, /still there\?/);
+  listener.kill('SIGTERM');
+  assert.equal((await listener.ended).status, 0);
+});
+
 test('a message is printed when it comes, not at the end', async () => {
   const running = open(SOCKEYE, ['connect', `${server.ws}/echo`]);
   running.write('now\n');
