@@ -6,8 +6,8 @@ impl MaskKey {
     /// XORs `payload` with the key, which both masks and unmasks. `offset` is the position of `payload[0]` in its
     /// frame, so a payload may be treated in pieces.
     ///
-    /// Eight bytes at a time in plain safe code: the compiler turns this loop into vector instructions, and nothing
-    /// written by hand was measurably faster.
+    /// Plain safe code in blocks of 32 bytes, which the compiler turns into vector instructions; nothing written by hand
+    /// was measurably faster.
     ///
     /// ```
     /// use sockeye_proto::frame::MaskKey;
@@ -16,24 +16,33 @@ impl MaskKey {
     /// assert_eq!(&payload, b"Hello");
     /// ```
     pub fn apply(self, payload: &mut [u8], offset: u64) {
-        let turned = self.at(offset);
-        let [a, b, c, d] = turned;
-        let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
-        let (words, tail) = payload.as_chunks_mut::<8>();
-        for word in words {
-            *word = (u64::from_ne_bytes(*word) ^ wide).to_ne_bytes();
+        let key = self.at(offset);
+        let wide = u32::from_ne_bytes(key);
+        let (blocks, rest) = payload.as_chunks_mut::<32>();
+        for block in blocks {
+            xor_words(block, wide);
         }
-        for (byte, key) in tail.iter_mut().zip([a, b, c, d, a, b, c, d]) {
+        let tail = xor_words(rest, wide);
+        for (byte, key) in tail.iter_mut().zip(key) {
             *byte ^= key;
         }
     }
 
     /// The key turned so that its first byte belongs to the payload byte at `offset`.
     fn at(self, offset: u64) -> [u8; 4] {
-        let mut key = self.0;
-        key.rotate_left(usize::from(offset.to_le_bytes()[0] & 3));
-        key
+        let byte = u32::from(offset.to_le_bytes()[0] & 3);
+        u32::from_le_bytes(self.0).rotate_right(byte.wrapping_mul(8)).to_le_bytes()
     }
+}
+
+/// XORs whole words and returns the bytes after the last one.
+#[inline]
+fn xor_words(bytes: &mut [u8], key: u32) -> &mut [u8] {
+    let (words, tail) = bytes.as_chunks_mut::<4>();
+    for word in words {
+        *word = (u32::from_ne_bytes(*word) ^ key).to_ne_bytes();
+    }
+    tail
 }
 
 #[cfg(test)]
