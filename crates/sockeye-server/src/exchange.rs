@@ -10,7 +10,7 @@ use sockeye::{
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 use tracing::debug;
 
-use crate::{Demo, Site, admission::Ticket, demo::Demos, listen::Worker, pages};
+use crate::{Demo, Site, admission::Ticket, demo::Demos, pages, worker::Worker};
 
 /// Requests answered on one connection before it is closed.
 const MAX_REQUESTS: usize = 1_000;

@@ -17,6 +17,7 @@ mod listen;
 mod pages;
 mod room;
 mod routes;
+mod worker;
 
 pub use config::{Admission, ServerOptions};
 pub use listen::{Server, StartError};

@@ -18,7 +18,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
-use crate::{ServerOptions, admission::Gate, demo::Demos, exchange};
+use crate::{ServerOptions, admission::Gate, demo::Demos, exchange, worker::Worker};
 
 /// Connections the kernel holds until they are accepted, per worker.
 const BACKLOG: i32 = 4_096;
@@ -33,12 +33,9 @@ pub struct Server {
     workers: Vec<JoinHandle<()>>,
 }
 
-/// What a worker's connections share.
+/// Who gets in, and how long the last ones have to leave.
 #[derive(Clone, Debug)]
-pub(crate) struct Worker {
-    pub(crate) demos: Arc<Demos>,
-    pub(crate) stop: CancellationToken,
-    pub(crate) tasks: TaskTracker,
+struct Door {
     gate: Arc<Gate>,
     drain: Duration,
 }
@@ -67,19 +64,15 @@ impl Server {
         let (address, listeners) =
             bind(options).map_err(|source| StartError::Listen { address: options.listen, source })?;
         let demos = Demos::new(options, &origins).map_err(|error| StartError::Thread(io::Error::other(error)))?;
+        let demos = Arc::new(demos);
         let stop = CancellationToken::new();
-        let worker = Worker {
-            demos: Arc::new(demos),
-            stop: stop.clone(),
-            tasks: TaskTracker::new(),
-            gate: Gate::new(options.admission.clone()),
-            drain: options.drain,
+        let door = Door { gate: Gate::new(options.admission.clone()), drain: options.drain };
+        let start = |(index, listener)| {
+            let worker = Worker { demos: Arc::clone(&demos), stop: stop.clone(), tasks: TaskTracker::new() };
+            start_worker(index, listener, worker, door.clone())
         };
-        let workers = listeners.into_iter().enumerate().map(|(index, listener)| {
-            let worker = Worker { tasks: TaskTracker::new(), ..worker.clone() };
-            start_worker(index, listener, worker)
-        });
-        Ok(Self { address, stop, workers: workers.collect::<io::Result<_>>().map_err(StartError::Thread)? })
+        let workers = listeners.into_iter().enumerate().map(start).collect::<io::Result<_>>();
+        Ok(Self { address, workers: workers.map_err(StartError::Thread)?, stop })
     }
 
     /// The address it listens on, with the port that was free.
@@ -158,12 +151,17 @@ fn listener(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListen
     Ok(socket.into())
 }
 
-fn start_worker(index: usize, listener: std::net::TcpListener, worker: Worker) -> io::Result<JoinHandle<()>> {
+fn start_worker(
+    index: usize,
+    listener: std::net::TcpListener,
+    worker: Worker,
+    door: Door,
+) -> io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     thread::Builder::new().name(format!("sockeye-{index}")).spawn(move || {
         runtime.block_on(async move {
             match TcpListener::from_std(listener) {
-                Ok(listener) => work(listener, worker).await,
+                Ok(listener) => work(listener, worker, door).await,
                 Err(error) => warn!("a listener cannot be used: {error}"),
             }
         });
@@ -171,21 +169,21 @@ fn start_worker(index: usize, listener: std::net::TcpListener, worker: Worker) -
 }
 
 /// Accepts until told to stop, then waits for the connections to end.
-async fn work(listener: TcpListener, worker: Worker) {
-    worker.stop.run_until_cancelled(accept(&listener, &worker)).await;
+async fn work(listener: TcpListener, worker: Worker, door: Door) {
+    worker.stop.run_until_cancelled(accept(&listener, &worker, &door.gate)).await;
     drop(listener);
     worker.tasks.close();
-    if timeout(worker.drain, worker.tasks.wait()).await.is_err() {
+    if timeout(door.drain, worker.tasks.wait()).await.is_err() {
         debug!(left = worker.tasks.len(), "clients that did not answer are dropped");
     }
 }
 
-async fn accept(listener: &TcpListener, worker: &Worker) {
+async fn accept(listener: &TcpListener, worker: &Worker, gate: &Arc<Gate>) {
     let mut quiet_until = Instant::now();
     loop {
-        let room = worker.gate.wait_for_room().await;
+        let room = gate.wait_for_room().await;
         match listener.accept().await {
-            Ok((stream, peer)) => match worker.gate.admit(peer.ip(), room, Instant::now().into_std()) {
+            Ok((stream, peer)) => match gate.admit(peer.ip(), room, Instant::now().into_std()) {
                 Some(ticket) => {
                     let stop = worker.stop.clone();
                     let serving = exchange::serve(stream, worker.clone(), ticket);
