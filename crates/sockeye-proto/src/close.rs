@@ -134,6 +134,12 @@ impl fmt::Display for CloseReason {
 }
 
 /// What a Close frame says when it is not empty.
+///
+/// ```
+/// use sockeye_proto::{CloseCode, CloseFrame};
+/// let frame = CloseFrame::new(CloseCode::SERVICE_RESTART, "back in a minute");
+/// assert_eq!((frame.code.get(), frame.reason.as_str()), (1012, "back in a minute"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CloseFrame {
     /// Why, for programs.
@@ -239,7 +245,8 @@ impl CloseOutcome {
         }
     }
 
-    /// Whether both Close frames were exchanged (RFC 6455 section 7.1.4).
+    /// Whether the peer's Close frame came, first or as the answer to ours (RFC 6455 section 7.1.4). Whether our own
+    /// reached the peer no end can know.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.received != Received::Nothing

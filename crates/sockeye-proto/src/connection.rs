@@ -4,11 +4,12 @@ use std::{fmt, io::IoSlice, sync::Arc, time::Instant};
 use bytes::{Buf, Bytes, buf::Limit};
 
 use crate::{
-    CloseFrame, CloseOutcome, Config, ControlPayload, Error, Message, Party, Prepared, Role, SendError,
+    CloseFrame, CloseOutcome, Config, ControlPayload, Error, Limits, Message, Party, Prepared, Role, SendError,
     close::Received,
     error::Fault,
     frame::{MaskKey, OpCode},
     keepalive::Watch,
+    limits,
     outbox::{OutFrame, Outbox},
     rate::Rate,
     receiver::{Receiver, Step},
@@ -28,6 +29,7 @@ pub struct Connection {
     control: Rate,
     watch: Option<Watch>,
     stall: Option<Stall>,
+    discarded: usize,
 }
 
 /// What the caller is to do next.
@@ -50,7 +52,7 @@ pub enum Output {
 pub enum Event {
     /// A whole message.
     Message(Message),
-    /// A ping; its pong is queued already.
+    /// A ping; its pong is queued already, unless this end has sent its Close frame: nothing follows that.
     Ping(ControlPayload),
     /// A pong, asked for or not.
     Pong(ControlPayload),
@@ -70,7 +72,7 @@ pub enum ReadyState {
 }
 
 /// ```text
-///            start_close                  Close received, or end of input, or deadline
+///            start_close               Close received, or violation, end, deadline
 ///   Open ───────────────▶ CloseSent ───────────────────────────────────┐
 ///    │                                                                 ▼
 ///    ├──────── Close received (ours answers it) ──────────────────▶ Finishing ──▶ Closed
@@ -111,6 +113,8 @@ enum End {
 struct Stall {
     due: Instant,
     owed: usize,
+    /// Nothing has left since the transport last said that it takes no more.
+    blocked: bool,
 }
 
 impl Connection {
@@ -140,15 +144,19 @@ impl Connection {
             control: Rate::default(),
             watch,
             stall: None,
+            discarded: 0,
         }
     }
 
     /// Feeds bytes from the peer, which are unmasked in place, and returns how many were consumed: all of them, or those
     /// up to the end of the frame that completed an event. Drain [`poll_output`](Self::poll_output) before feeding the
-    /// rest. After the end of the conversation input is consumed and ignored.
+    /// rest: nothing is consumed while an event waits. After the end of the conversation input is consumed and ignored.
     pub fn handle_input(&mut self, input: &mut [u8], now: Instant) -> usize {
         if !self.is_listening() {
             return input.len();
+        }
+        if self.event.is_some() {
+            return 0;
         }
         if let Some(watch) = &mut self.watch {
             watch.heard(now);
@@ -212,8 +220,10 @@ impl Connection {
     /// Tells that the transport does not take all of [`outgoing`](Self::outgoing) now. Starts the watch over
     /// [`write_timeout`](crate::Limits::write_timeout).
     pub fn handle_write_blocked(&mut self, now: Instant) {
-        if self.stall.is_none() && !self.outbox.is_empty() {
-            self.stall = self.new_stall(now);
+        match &mut self.stall {
+            Some(stall) => stall.blocked = true,
+            None if self.outbox.is_empty() => {}
+            None => self.stall = Some(self.new_stall(now)),
         }
     }
 
@@ -267,6 +277,8 @@ impl Connection {
         if matches!(self.state, State::Open) {
             self.push_close(frame);
             self.state = State::CloseSent { until: self.close_due(now) };
+            // No pings any more: the deadline of the closing handshake finds a peer that is gone.
+            self.watch = None;
         }
     }
 
@@ -275,7 +287,7 @@ impl Connection {
         if let Some(event) = self.event.take() {
             return Output::Event(event);
         }
-        if !self.outbox.is_empty() && self.stall.is_none() {
+        if !self.outbox.is_empty() && !self.stall.as_ref().is_some_and(|stall| stall.blocked) {
             return Output::Transmit;
         }
         if let State::Finishing { tcp, .. } = &mut self.state {
@@ -311,6 +323,13 @@ impl Connection {
         self.outbox.len()
     }
 
+    /// Bytes that were queued and will never leave, because the transport ended or a deadline passed first. What this end
+    /// wrote before its Close frame has left if, at [`Event::Closed`], this is zero.
+    #[must_use]
+    pub fn discarded_amount(&self) -> usize {
+        self.discarded
+    }
+
     /// Where the connection is in its life.
     #[must_use]
     pub fn ready_state(&self) -> ReadyState {
@@ -330,7 +349,7 @@ impl Connection {
             State::Closed => return None,
         };
         let stall = self.stall.as_ref().map(|stall| stall.due);
-        let watch = self.watch.as_ref().and_then(Watch::deadline);
+        let watch = self.watch.as_ref().map(Watch::deadline);
         [close, self.message_due(), stall, watch].into_iter().flatten().min()
     }
 
@@ -400,6 +419,7 @@ impl Connection {
         let limits = &self.config.limits;
         let allowed = self.control.take(now, limits.control_rate, limits.control_burst);
         if !allowed {
+            self.event = None;
             self.fail(Fault::ControlFlood, now);
         }
         allowed
@@ -433,7 +453,6 @@ impl Connection {
         if !self.is_listening() {
             return;
         }
-        self.event = None;
         let tcp = if let Some(code) = fault.close_code() {
             if matches!(self.state, State::Open) {
                 self.push_close(Some(CloseFrame::new(code, fault.describe().1)));
@@ -453,6 +472,7 @@ impl Connection {
     }
 
     fn discard_outgoing(&mut self) {
+        self.discarded = self.discarded.saturating_add(self.outbox.len());
         self.outbox.clear();
         self.stall = None;
     }
@@ -467,7 +487,10 @@ impl Connection {
                     self.fail(Fault::WriteTimeout, now);
                 }
             }
-            Some(stall) if stall.due <= now => self.stall = self.new_stall(now),
+            Some(stall) if stall.due <= now => {
+                let blocked = stall.blocked;
+                self.stall = Some(Stall { blocked, ..self.new_stall(now) });
+            }
             _ => {}
         }
     }
@@ -482,18 +505,19 @@ impl Connection {
         }
     }
 
-    fn new_stall(&self, now: Instant) -> Option<Stall> {
-        let limits = &self.config.limits;
-        let owed = limits.write_progress.min(self.outbox.len());
-        now.checked_add(limits.write_timeout).map(|due| Stall { due, owed })
+    fn new_stall(&self, now: Instant) -> Stall {
+        let Limits { write_progress, write_timeout, .. } = self.config.limits;
+        let owed = write_progress.min(self.outbox.len());
+        Stall { due: limits::deadline(now, write_timeout), owed, blocked: true }
     }
 
     fn close_due(&self, now: Instant) -> Instant {
-        now.checked_add(self.config.limits.close_timeout).unwrap_or(now)
+        limits::deadline(now, self.config.limits.close_timeout)
     }
 
     fn message_due(&self) -> Option<Instant> {
-        self.receiver.unfinished_since()?.checked_add(self.config.limits.message_timeout)
+        let since = self.receiver.unfinished_since()?;
+        Some(limits::deadline(since, self.config.limits.message_timeout))
     }
 
     /// Why a message of `len` bytes is not taken, as the error's constructor.
@@ -575,6 +599,7 @@ impl Buf for Outgoing<'_> {
             connection.stall = None;
         } else if let Some(stall) = &mut connection.stall {
             stall.owed = stall.owed.saturating_sub(count);
+            stall.blocked = stall.blocked && count == 0;
         }
     }
 }

@@ -29,7 +29,8 @@ impl Error {
         self.0.describe().0
     }
 
-    /// The code of the Close frame with which this end answered, if it did.
+    /// The code of the Close frame that answers this, if one does: not an end that went silent. An end that had sent its
+    /// Close frame before sends no other.
     #[must_use]
     pub fn close_code(&self) -> Option<CloseCode> {
         self.0.close_code()

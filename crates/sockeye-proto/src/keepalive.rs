@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::{ControlPayload, error::Fault};
+use crate::{ControlPayload, error::Fault, limits};
 
 /// When to ask a silent peer whether it is still there, and how long to wait for its answer.
 ///
@@ -58,33 +58,28 @@ impl Watch {
     }
 
     pub(crate) fn pong(&mut self, payload: &[u8], now: Instant) {
-        if matches!(self.state, State::Waiting { .. }) && payload == self.pings.to_be_bytes() {
+        if payload == self.pings.to_be_bytes() {
             self.state = State::Listening { since: now };
         }
     }
 
-    /// `None` if it would be beyond the end of time.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Instant {
         match self.state {
-            State::Listening { since } => since.checked_add(self.keepalive.interval),
-            State::Waiting { due } => Some(due),
+            State::Listening { since } => limits::deadline(since, self.keepalive.interval),
+            State::Waiting { due } => due,
         }
     }
 
     /// What to do once the deadline has passed: a ping to send, or the end.
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> Result<Option<ControlPayload>, Fault> {
-        if self.deadline().is_none_or(|deadline| now < deadline) {
+        if now < self.deadline() {
             return Ok(None);
         }
         if matches!(self.state, State::Waiting { .. }) {
             return Err(Fault::PongTimeout);
         }
         self.pings = self.pings.wrapping_add(1);
-        // Beyond the end of time: then the next ping asks again.
-        self.state = match now.checked_add(self.keepalive.timeout) {
-            Some(due) => State::Waiting { due },
-            None => State::Listening { since: now },
-        };
+        self.state = State::Waiting { due: limits::deadline(now, self.keepalive.timeout) };
         Ok(Some(ControlPayload::checked_by_header(Bytes::copy_from_slice(&self.pings.to_be_bytes()))))
     }
 }

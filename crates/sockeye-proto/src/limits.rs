@@ -1,5 +1,5 @@
 //! Every bound a peer can push against, by name, with its default.
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::Keepalive;
 
@@ -37,7 +37,7 @@ pub struct Limits {
     /// Frames that may make up one message, empty ones too: each costs bookkeeping. Crossing it closes with 1008.
     /// Default: 1,024.
     pub max_fragments: usize,
-    /// Time from the first byte of a message that did not arrive whole to its last. Crossing it closes with 1008.
+    /// Time from the first header of a message that did not arrive whole to its last byte. Crossing it closes with 1008.
     /// Default: 30 s.
     pub message_timeout: Duration,
     /// Pings and pongs a peer may send per second in the long run. Crossing it closes with 1008. Default: 50.
@@ -76,3 +76,11 @@ impl Default for Limits {
         }
     }
 }
+
+/// `now` and a time limit as a deadline. A limit beyond the end of the clock, such as [`Duration::MAX`], gives one that
+/// nobody lives to see: never none, which would read as "at once" or "always".
+pub(crate) fn deadline(now: Instant, limit: Duration) -> Instant {
+    now.checked_add(limit).or_else(|| now.checked_add(FOREVER)).unwrap_or(now)
+}
+
+const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);

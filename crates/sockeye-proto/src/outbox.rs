@@ -119,10 +119,6 @@ impl Outbox {
     /// "MAY elect to send a Pong frame for only the most recently processed Ping frame" (RFC 6455 section 5.5.3), so a
     /// peer that pings and does not read makes this queue no longer.
     pub(crate) fn push_urgent(&mut self, frame: &OutFrame) {
-        if self.is_empty() {
-            self.push(OutFrame { payload: frame.payload.clone(), ..*frame });
-            return;
-        }
         if self.pieces.is_empty() && self.front_sent > 0 {
             self.seal_tail();
         }
@@ -196,7 +192,12 @@ impl Outbox {
 
     fn seal_tail(&mut self) {
         if !self.tail.is_empty() {
-            self.pieces.push_back(Piece::Copied(std::mem::take(&mut self.tail)));
+            let mut piece = std::mem::take(&mut self.tail);
+            // It may wait long, so it keeps no room for what will not come; a little of it is not worth a copy.
+            if piece.capacity() > PIECE_MIN && piece.len() < piece.capacity() / 2 {
+                piece.shrink_to_fit();
+            }
+            self.pieces.push_back(Piece::Copied(piece));
         }
     }
 }

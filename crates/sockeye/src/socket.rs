@@ -302,6 +302,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         self.driver.connection.buffered_amount()
     }
 
+    /// Bytes that were queued and never left, because the connection ended or a deadline passed first. What was sent before
+    /// a Close frame has left if this is zero at the end; whether the peer acted on it no transport tells.
+    #[must_use]
+    pub fn discarded_amount(&self) -> usize {
+        self.driver.connection.discarded_amount()
+    }
+
     /// Which end this is.
     #[must_use]
     pub fn role(&self) -> Role {

@@ -21,6 +21,13 @@ impl Rsv {
 ///
 /// `decode` refuses what no endpoint may ever send; what depends on the role, on extensions or on what came before is
 /// judged by the receiver.
+///
+/// ```
+/// use sockeye_proto::frame::{Header, OpCode};
+/// let (header, used) = Header::decode(b"\x81\x05Hello").unwrap().expect("not cut short");
+/// assert_eq!((header.opcode, header.len, used), (OpCode::Text, 5, 2));
+/// assert_eq!(header.encode().as_slice(), b"\x81\x05");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     /// The last fragment of its message.
@@ -66,7 +73,8 @@ impl Header {
     /// Reads a header from the start of `input`: the header and its length in bytes, or `None` if it is cut short.
     ///
     /// # Errors
-    /// As soon as the bytes at hand cannot become a header, even if it is cut short.
+    /// If the bytes cannot become a header: said of the opcode and the short length as soon as they are there, of a longer
+    /// length once it is whole.
     pub fn decode(input: &[u8]) -> Result<Option<(Self, usize)>, HeaderError> {
         let Some((&first, rest)) = input.split_first() else { return Ok(None) };
         let number = first & Self::OPCODE;
