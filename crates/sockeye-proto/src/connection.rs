@@ -1,7 +1,12 @@
 //! The connection after its opening handshake: one state, changed by input and time, drained by `poll_output`.
-use std::{fmt, io::IoSlice, sync::Arc, time::Instant};
+mod outgoing;
 
-use bytes::{Buf, Bytes, buf::Limit};
+use std::{fmt, sync::Arc, time::Instant};
+
+use bytes::{Bytes, buf::Limit};
+
+pub use outgoing::Outgoing;
+use outgoing::Stall;
 
 use crate::{
     CloseFrame, CloseOutcome, Config, ControlPayload, Error, Limits, Message, Party, Prepared, Role, SendError,
@@ -108,15 +113,6 @@ enum End {
     Client { masks: Box<dyn FnMut() -> [u8; 4] + Send + Sync> },
 }
 
-/// A transport that takes less than is queued: so many bytes must leave in time.
-#[derive(Debug)]
-struct Stall {
-    due: Instant,
-    owed: usize,
-    /// Nothing has left since the transport last said that it takes no more.
-    blocked: bool,
-}
-
 impl Connection {
     /// The server's end.
     #[must_use]
@@ -159,7 +155,7 @@ impl Connection {
             return 0;
         }
         if let Some(watch) = &mut self.watch {
-            watch.heard(now);
+            if self.receiver.is_inside_payload() { watch.heard_payload(now) } else { watch.heard(now) }
         }
         let (consumed, result) = self.receiver.receive(input, &self.config.limits, now, &mut self.event);
         self.take_step(result, now);
@@ -178,7 +174,7 @@ impl Connection {
     pub fn handle_payload(&mut self, now: Instant) {
         if self.is_listening() {
             if let Some(watch) = &mut self.watch {
-                watch.heard(now);
+                watch.heard_payload(now);
             }
             let result = self.receiver.payload_read(&mut self.event);
             self.take_step(result, now);
@@ -570,42 +566,5 @@ impl End {
             Self::Client { masks } => Some(MaskKey(masks())),
         };
         OutFrame { opcode, payload, mask }
-    }
-}
-
-/// The bytes of a connection that wait to be written, as a [`Buf`]: any number of frames leave in one vectored write.
-pub struct Outgoing<'a> {
-    connection: &'a mut Connection,
-}
-
-impl Buf for Outgoing<'_> {
-    fn remaining(&self) -> usize {
-        self.connection.outbox.len()
-    }
-
-    fn chunk(&self) -> &[u8] {
-        self.connection.outbox.chunk()
-    }
-
-    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        self.connection.outbox.chunks(slices)
-    }
-
-    /// Takes note that the transport took `count` bytes.
-    fn advance(&mut self, count: usize) {
-        let connection = &mut *self.connection;
-        connection.outbox.advance(count);
-        if connection.outbox.is_empty() {
-            connection.stall = None;
-        } else if let Some(stall) = &mut connection.stall {
-            stall.owed = stall.owed.saturating_sub(count);
-            stall.blocked = stall.blocked && count == 0;
-        }
-    }
-}
-
-impl fmt::Debug for Outgoing<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Outgoing").field("remaining", &self.remaining()).finish()
     }
 }

@@ -1,9 +1,9 @@
-//! Errors: opaque outside, precise inside, naming the guilty side and the close code for the wire.
+//! Errors: opaque outside, precise inside, with the close code for the wire.
 use std::fmt;
 
-use crate::{CloseCode, Party, frame::HeaderError};
+use crate::{CloseCode, frame::HeaderError};
 
-/// Why a connection ended without a clean closing handshake.
+/// Why a connection ended without a clean closing handshake: always something the peer did or failed to do.
 ///
 /// The text is for people; programs ask the `is_*` questions or compare [`code`](Self::code), which stays the same from
 /// release to release.
@@ -34,12 +34,6 @@ impl Error {
     #[must_use]
     pub fn close_code(&self) -> Option<CloseCode> {
         self.0.close_code()
-    }
-
-    /// Which end is to blame. An end that went silent counts as guilty.
-    #[must_use]
-    pub fn guilty(&self) -> Party {
-        Party::Remote
     }
 
     /// The peer broke RFC 6455 (close codes 1002 and 1007).

@@ -32,6 +32,7 @@ impl Default for Keepalive {
 ///       ▲                                    │
 ///       └────────── the ping's pong ─────────┘
 /// ```
+/// Payload of a frame that comes meanwhile holds the pong up, and the timeout begins anew.
 #[derive(Debug)]
 enum State {
     Listening { since: Instant },
@@ -54,6 +55,14 @@ impl Watch {
     pub(crate) fn heard(&mut self, now: Instant) {
         if let State::Listening { since } = &mut self.state {
             *since = now;
+        }
+    }
+
+    /// A frame's payload came. No pong can come before its end, so waiting for one begins anew.
+    pub(crate) fn heard_payload(&mut self, now: Instant) {
+        self.heard(now);
+        if let State::Waiting { due } = &mut self.state {
+            *due = limits::deadline(now, self.keepalive.timeout);
         }
     }
 

@@ -126,6 +126,11 @@ impl Receiver {
         }
     }
 
+    /// Whether the next byte belongs to a data frame that has begun, which no control frame can interrupt.
+    pub(crate) fn is_inside_payload(&self) -> bool {
+        matches!(self.frame, Frame::Data { .. })
+    }
+
     /// Since when a message has been unfinished.
     pub(crate) fn unfinished_since(&self) -> Option<Instant> {
         self.message.as_ref().map(|partial| partial.since)

@@ -183,6 +183,26 @@ fn keepalive_sends_no_ping_while_something_comes() {
     assert_eq!((server.frames().len(), server.messages().len()), (0, 1));
 }
 
+/// A pong cannot interrupt a frame: a peer in the middle of a long one is there, although its pong is late.
+#[test]
+fn keepalive_waits_for_the_end_of_a_frame_that_is_coming() {
+    let mut server = End::new(Role::Server, with_keepalive(25, 10));
+    let wire = server.peer_frame(FIN | BINARY, &vec![0; 64]);
+    server.feed(&wire[..20]);
+    server.pass(secs(25));
+    assert_eq!(server.frames().len(), 1, "our ping");
+    server.pass(secs(3)).feed(&wire[20..40]);
+    assert_eq!(server.connection.deadline(), Some(server.now + secs(2)), "what is left of the message's own 30 s");
+
+    let mut server = End::new(Role::Server, with_keepalive(25, 10));
+    server.pass(secs(25)).feed(&wire[..20]);
+    server.pass(secs(9)).feed(&wire[20..]);
+    server.pass(secs(9));
+    assert_eq!(server.connection.ready_state(), ReadyState::Open);
+    server.pass(secs(1));
+    assert_eq!(server.error().code(), "pong_timeout");
+}
+
 /// Section 7.1.7: after a violation the Close frame says why, this end reads on so that TCP does not take it back, and
 /// goes when the peer has gone.
 #[test]
