@@ -1,5 +1,5 @@
 //! One TCP connection while it speaks HTTP: pages are answered, a WebSocket leaves for its demo.
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -7,7 +7,7 @@ use sockeye::{
     Error, HttpRequest, Refusal, ServerConfig,
     proto::handshake::{BodyLength, write_response},
 };
-use tokio::{io::AsyncWriteExt, net::TcpStream};
+use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 use tracing::debug;
 
 use crate::{Demo, Site, admission::Ticket, demo::Demos, pages, worker::Worker};
@@ -36,7 +36,9 @@ async fn exchange(mut stream: TcpStream, worker: &Worker, ticket: Ticket) -> Res
         };
         let last = wants_close(http.request()) || served == MAX_REQUESTS || worker.stop.is_cancelled();
         (_, stream, rest) = http.into_parts();
-        write(&mut stream, answer, last).await?;
+        // Whoever does not take the answer is as slow as whoever does not finish the request.
+        let limit = demos.handshake_limits().timeout;
+        timeout(limit, write(&mut stream, answer, last)).await.map_err(io::Error::from)??;
         if last {
             break;
         }
@@ -95,7 +97,7 @@ fn answer(request: &Request<()>, site: Site) -> Result<(Response<()>, Bytes), Re
     } else {
         return Err(Refusal::not_found());
     };
-    if !head_only {
+    if !head_only || response.status() == StatusCode::NOT_MODIFIED {
         return Ok((response, body));
     }
     response.headers_mut().insert(header::CONTENT_LENGTH, body.len().into());
@@ -117,7 +119,7 @@ fn wants_close(request: &Request<()>) -> bool {
         .any(|option| option.trim().eq_ignore_ascii_case("close"))
 }
 
-async fn write(stream: &mut TcpStream, answer: (Response<()>, Bytes), last: bool) -> std::io::Result<()> {
+async fn write(stream: &mut TcpStream, answer: (Response<()>, Bytes), last: bool) -> io::Result<()> {
     let (mut response, body) = answer;
     if last {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
