@@ -194,6 +194,16 @@ impl Connection {
 
     /// Tells that the deadline of [`Output::Wait`] has come. Calling it earlier does no harm.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.handle_write_timeout(now);
+        if self.message_due().is_some_and(|due| due <= now) {
+            self.fail(Fault::MessageTimeout, now);
+        }
+        self.check_peer(now);
+    }
+
+    /// [`handle_timeout`](Self::handle_timeout) for a caller that waits only for bytes to leave, and does not read
+    /// meanwhile: the peer is not blamed for a pong, or the rest of a message, that nobody has read.
+    pub fn handle_write_timeout(&mut self, now: Instant) {
         match &mut self.state {
             State::CloseSent { until } if *until <= now => {
                 self.finish_unanswered(now);
@@ -206,11 +216,7 @@ impl Connection {
             State::Closed => return,
             _ => {}
         }
-        if self.message_due().is_some_and(|due| due <= now) {
-            self.fail(Fault::MessageTimeout, now);
-        }
         self.check_stall(now);
-        self.check_peer(now);
     }
 
     /// Tells that the transport does not take all of [`outgoing`](Self::outgoing) now. Starts the watch over
@@ -339,14 +345,19 @@ impl Connection {
     /// When [`handle_timeout`](Self::handle_timeout) is wanted: what the next [`Output::Wait`] will say.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
+        let watch = self.watch.as_ref().map(Watch::deadline);
+        [self.write_deadline(), self.message_due(), watch].into_iter().flatten().min()
+    }
+
+    /// When [`handle_write_timeout`](Self::handle_write_timeout) is wanted.
+    #[must_use]
+    pub fn write_deadline(&self) -> Option<Instant> {
         let close = match self.state {
             State::CloseSent { until } | State::Finishing { until, .. } => Some(until),
-            State::Open => None,
-            State::Closed => return None,
+            State::Open | State::Closed => None,
         };
         let stall = self.stall.as_ref().map(|stall| stall.due);
-        let watch = self.watch.as_ref().map(Watch::deadline);
-        [close, self.message_due(), stall, watch].into_iter().flatten().min()
+        [close, stall].into_iter().flatten().min()
     }
 
     /// Whether the outcome stands and nothing more will be read or written: [`Event::Closed`] is the next output, or was the

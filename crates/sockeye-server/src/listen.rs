@@ -71,8 +71,14 @@ impl Server {
             let worker = Worker { demos: Arc::clone(&demos), stop: stop.clone(), tasks: TaskTracker::new() };
             start_worker(index, listener, worker, door.clone())
         };
-        let workers = listeners.into_iter().enumerate().map(start).collect::<io::Result<_>>();
-        Ok(Self { address, workers: workers.map_err(StartError::Thread)?, stop })
+        match listeners.into_iter().enumerate().map(start).collect::<io::Result<_>>() {
+            Ok(workers) => Ok(Self { address, stop, workers }),
+            Err(source) => {
+                // Those that did start.
+                stop.cancel();
+                Err(StartError::Thread(source))
+            }
+        }
     }
 
     /// The address it listens on, with the port that was free.

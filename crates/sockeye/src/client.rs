@@ -55,7 +55,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// A connection to this URL, whose scheme is `ws`.
+    /// A connection to this URL, whose scheme is `ws`; or `wss` if it is made over a transport that brings its own TLS,
+    /// with [`connect_over`](Self::connect_over).
     ///
     /// # Errors
     /// If it is no URL, has another scheme, a fragment or a user name (RFC 6455 section 3).
@@ -113,13 +114,19 @@ impl Client {
     /// Dropping the future drops the attempt.
     pub async fn connect(self) -> Result<WebSocket<Transport>, Error> {
         let request = self.request?;
+        if request.is_secure() {
+            // Never in the clear what was to be encrypted.
+            return Err(Error::misuse("wss:// needs TLS: connect a TLS stream, then use connect_over"));
+        }
+        let mut reader = None;
         let attempt = async {
             let stream = dial(request.host(), request.port()).await.map_err(Error::io)?;
             // Messages are written when they are whole; waiting for more would only add the peer's delayed ACK.
             stream.set_nodelay(true).map_err(Error::io)?;
-            shake_hands(Transport::tcp(stream), request, self.config).await
+            shake_hands(Transport::tcp(stream), request, self.config, &mut reader).await
         };
-        timeout(self.timeout, attempt).await.map_err(|_| Error::timeout("connecting"))?
+        let result = timeout(self.timeout, attempt).await;
+        result.unwrap_or_else(|_elapsed| Err(too_late(reader)))
     }
 
     /// Shakes hands over a transport that is connected already. Host and path come from the URL.
@@ -130,8 +137,10 @@ impl Client {
     /// # Cancel safety
     /// Dropping the future drops the transport.
     pub async fn connect_over<S: AsyncRead + AsyncWrite + Unpin>(self, transport: S) -> Result<WebSocket<S>, Error> {
-        let attempt = shake_hands(transport, self.request?, self.config);
-        timeout(self.timeout, attempt).await.map_err(|_| Error::timeout("connecting"))?
+        let mut reader = None;
+        let attempt = shake_hands(transport, self.request?, self.config, &mut reader);
+        let result = timeout(self.timeout, attempt).await;
+        result.unwrap_or_else(|_elapsed| Err(too_late(reader)))
     }
 
     fn change(mut self, change: impl FnOnce(ClientRequest) -> Result<ClientRequest, Error>) -> Self {
@@ -140,30 +149,42 @@ impl Client {
     }
 }
 
+/// `reader` is left where it got to.
 async fn shake_hands<S: AsyncRead + AsyncWrite + Unpin>(
     mut io: S,
     request: ClientRequest,
     config: Arc<Config>,
+    reader: &mut Option<ReadResponse>,
 ) -> Result<WebSocket<S>, Error> {
     let url = Some(request.url().into());
-    let (head, reader) = request.start(rand::random());
+    let (head, response) = request.start(rand::random());
     io.write_all(&head).await.map_err(Error::io)?;
     io.flush().await.map_err(Error::io)?;
+    *reader = Some(response);
     let Established { subprotocol, rest, .. } = read_response(&mut io, reader).await?;
     let connection = Connection::client(config, rand::random, now());
     Ok(WebSocket::new(io, connection, &rest, Agreed { protocol: subprotocol, url, ..Agreed::default() }))
 }
 
-async fn read_response(io: &mut (impl AsyncRead + Unpin), mut reader: ReadResponse) -> Result<Established, Error> {
+async fn read_response(
+    io: &mut (impl AsyncRead + Unpin),
+    reader: &mut Option<ReadResponse>,
+) -> Result<Established, Error> {
     let mut buffer = [0; 2048];
     loop {
         let count = io.read(&mut buffer).await.map_err(Error::io)?;
+        let Some(reading) = reader.take() else { return Err(Error::timeout("connecting")) };
         if count == 0 {
-            return Err(reader.handle_eof().into());
+            return Err(reading.handle_eof().into());
         }
-        match reader.handle_input(&buffer[..count])? {
-            ResponseProgress::More(next) => reader = next,
+        match reading.handle_input(&buffer[..count])? {
+            ResponseProgress::More(next) => *reader = Some(next),
             ResponseProgress::Done(established) => return Ok(established),
         }
     }
+}
+
+/// Time is over. A refusal whose body was still coming is told with what came of it.
+fn too_late(reader: Option<ReadResponse>) -> Error {
+    reader.map_or_else(|| Error::timeout("connecting"), |reader| reader.handle_timeout().into())
 }

@@ -4,6 +4,7 @@ use std::{
     io,
     pin::{Pin, pin},
     task::{Context, Poll, ready},
+    time::{Duration, Instant},
 };
 
 use bytes::Buf;
@@ -21,6 +22,8 @@ use crate::{
 
 /// Pieces in one vectored write.
 const SLICES: usize = 32;
+/// The longest time a transport is given to pass on what it has taken; longer ones could leave the clock's range.
+const FLUSH_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// A transport and the protocol on it.
 #[derive(Debug)]
@@ -29,6 +32,10 @@ pub(crate) struct Driver<S> {
     pub(crate) connection: Connection,
     rest: Rest,
     timer: Timer,
+    /// The transport holds bytes back in a buffer of its own, as TLS does, and has to pass them on by then.
+    flush_due: Option<Instant>,
+    /// The write side is to be shut down and the transport has not done it yet.
+    shutting_down: bool,
     /// What the transport said when it failed; told when the protocol comes to its end.
     failure: Option<io::Error>,
     end: Option<Box<Result<CloseOutcome, ()>>>,
@@ -37,7 +44,16 @@ pub(crate) struct Driver<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     /// `rest` is input that came with the opening handshake.
     pub(crate) fn new(io: S, connection: Connection, rest: &[u8]) -> Self {
-        Self { io, connection, rest: Rest::new(rest, now()), timer: Timer::default(), failure: None, end: None }
+        Self {
+            io,
+            connection,
+            rest: Rest::new(rest, now()),
+            timer: Timer::default(),
+            flush_due: None,
+            shutting_down: false,
+            failure: None,
+            end: None,
+        }
     }
 
     /// The next event, or `None` after the end.
@@ -49,6 +65,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Event>, Error>> {
         let mut blocked = false;
         loop {
+            if self.shutting_down {
+                ready!(self.poll_shutdown(cx));
+            }
             match self.connection.poll_output() {
                 Output::Event(Event::Closed(result)) => return Poll::Ready(self.ended(result).map(Some)),
                 Output::Event(event) => {
@@ -59,8 +78,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     return Poll::Ready(Ok(Some(event)));
                 }
                 Output::ShutdownWrite => {
-                    // A transport that cannot even be shut down has nothing more to say.
-                    let _ = Pin::new(&mut self.io).poll_shutdown(cx);
+                    self.shutting_down = true;
                     continue;
                 }
                 Output::Transmit | Output::Wait(_) => {}
@@ -75,7 +93,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 self.rest.consume(consumed);
                 continue;
             }
-            if self.connection.buffered_amount() > 0 && !blocked {
+            if self.is_writing() && !blocked {
                 blocked = self.poll_write(cx).is_pending();
                 continue;
             }
@@ -83,15 +101,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 continue;
             }
             self.connection.release_memory();
-            ready!(self.poll_deadline(cx));
+            ready!(self.poll_deadline(cx, self.connection.deadline(), Connection::handle_timeout));
         }
     }
 
     /// Ready once at most `left` bytes are queued, or the connection can send no more.
     pub(crate) fn poll_drain(&mut self, cx: &mut Context<'_>, left: usize) -> Poll<()> {
-        while self.connection.buffered_amount() > left {
-            if self.poll_write(cx).is_pending() {
-                ready!(self.poll_deadline(cx));
+        while !self.is_drained(left) {
+            if self.poll_write(cx).is_pending() && !self.is_drained(left) {
+                // What has not been read meanwhile is not missed.
+                let deadline = self.connection.write_deadline();
+                ready!(self.poll_deadline(cx, deadline, Connection::handle_write_timeout));
             }
         }
         Poll::Ready(())
@@ -110,6 +130,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     /// How the connection ended, if it has: `Err` if not by a closing handshake.
     pub(crate) fn end(&self) -> Option<Result<&CloseOutcome, ()>> {
         self.end.as_ref().map(|end| end.as_ref().as_ref().map_err(|&()| ()))
+    }
+
+    /// Whether at most `left` bytes are queued and, if that is none, the transport holds none back either.
+    fn is_drained(&self, left: usize) -> bool {
+        if left == 0 { !self.is_writing() } else { self.connection.buffered_amount() <= left }
+    }
+
+    fn is_writing(&self) -> bool {
+        self.connection.buffered_amount() > 0 || self.flush_due.is_some()
     }
 
     /// Writes until nothing is queued (ready) or the transport takes no more (pending).
@@ -131,9 +160,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     /// Some transports (TLS) have a buffer of their own.
     fn poll_flush_io(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Err(error) = ready!(Pin::new(&mut self.io).poll_flush(cx)) {
+        let Poll::Ready(result) = Pin::new(&mut self.io).poll_flush(cx) else {
+            if self.flush_due.is_none() {
+                let limit = self.connection.config().limits.write_timeout.min(FLUSH_MAX);
+                self.flush_due = Some(now() + limit);
+            }
+            return Poll::Pending;
+        };
+        self.flush_due = None;
+        if let Err(error) = result {
             self.failed(error);
         }
+        Poll::Ready(())
+    }
+
+    /// Ready once the write side is shut down, or the time for it is over. A transport that cannot even be shut down has
+    /// nothing more to say.
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if Pin::new(&mut self.io).poll_shutdown(cx).is_pending() {
+            ready!(self.poll_deadline(cx, self.connection.deadline(), Connection::handle_timeout));
+        }
+        self.shutting_down = false;
         Poll::Ready(())
     }
 
@@ -170,16 +217,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
     }
 
-    /// Ready once a deadline has passed and was handled.
-    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let deadline = self.connection.deadline();
-        ready!(self.timer.poll(cx, deadline));
-        self.connection.handle_timeout(now());
+    /// Ready once this deadline, or the transport's, has passed and was handled.
+    fn poll_deadline(
+        &mut self,
+        cx: &mut Context<'_>,
+        deadline: Option<Instant>,
+        handle: fn(&mut Connection, Instant),
+    ) -> Poll<()> {
+        ready!(self.timer.poll(cx, deadline.into_iter().chain(self.flush_due).min()));
+        let now = now();
+        if self.flush_due.is_some_and(|due| due <= now) {
+            self.failed(io::ErrorKind::TimedOut.into());
+        }
+        handle(&mut self.connection, now);
         Poll::Ready(())
     }
 
     /// A failing transport after the closing handshake is still a clean close; before it, the failure is the reason.
     fn failed(&mut self, error: io::Error) {
+        self.flush_due = None;
         self.failure = Some(error);
         self.connection.handle_eof(now());
     }

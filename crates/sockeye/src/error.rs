@@ -91,6 +91,7 @@ impl Error {
         match &*self.0 {
             Kind::Timeout(_) => true,
             Kind::Protocol(error) => error.is_timeout(),
+            Kind::Handshake(error) => error.is_timeout(),
             _ => false,
         }
     }
@@ -107,12 +108,12 @@ impl Error {
         matches!(*self.0, Kind::Closed)
     }
 
-    /// The peer broke RFC 6455.
+    /// The peer broke RFC 6455, or, in its opening handshake, HTTP.
     #[must_use]
     pub fn is_protocol(&self) -> bool {
         match &*self.0 {
             Kind::Protocol(error) => error.is_protocol(),
-            Kind::Handshake(error) => !error.is_refused() && !error.is_user(),
+            Kind::Handshake(error) => error.is_protocol(),
             _ => false,
         }
     }
@@ -123,12 +124,13 @@ impl Error {
         matches!(&*self.0, Kind::Protocol(error) if error.is_too_big())
     }
 
-    /// The transport ended, or failed, without a Close frame.
+    /// The transport ended, or failed, without a Close frame, or before the opening handshake was done.
     #[must_use]
     pub fn is_abnormal(&self) -> bool {
         match &*self.0 {
             Kind::Io(_) => true,
             Kind::Protocol(error) => error.is_eof(),
+            Kind::Handshake(error) => error.is_eof(),
             _ => false,
         }
     }
@@ -156,6 +158,10 @@ impl Error {
         Self(Box::new(Kind::Closed))
     }
 
+    pub(crate) fn misuse(what: &'static str) -> Self {
+        Self(Box::new(Kind::Misuse(what)))
+    }
+
     pub(crate) fn protocol(error: sockeye_proto::Error) -> Self {
         Self(Box::new(Kind::Protocol(error)))
     }
@@ -181,13 +187,13 @@ impl From<io::Error> for Error {
 
 impl From<SubprotocolNotOffered> for Error {
     fn from(_: SubprotocolNotOffered) -> Self {
-        Self(Box::new(Kind::Misuse("a subprotocol was selected that the client did not offer")))
+        Self::misuse("a subprotocol was selected that the client did not offer")
     }
 }
 
 impl From<InvalidSubprotocol> for Error {
     fn from(_: InvalidSubprotocol) -> Self {
-        Self(Box::new(Kind::Misuse("a subprotocol's name is a token of at most 255 bytes")))
+        Self::misuse("a subprotocol's name is a token of at most 4,096 bytes")
     }
 }
 

@@ -2,7 +2,7 @@
 use std::{any::Any, io, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode};
 use sockeye_proto::{
     Config, Connection,
     handshake::{
@@ -145,7 +145,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> HttpRequest<S> {
     /// # Cancel safety
     /// Dropping the future drops the transport.
     pub async fn reject(self, refusal: Refusal) -> Error {
-        refuse(self.io, refusal).await
+        let head_only = self.request.method() == Method::HEAD;
+        refuse(self.io, if head_only { refusal.without_body() } else { refusal }).await
     }
 }
 

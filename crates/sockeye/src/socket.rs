@@ -20,9 +20,11 @@ use crate::{Error, Transport, drive::Driver, timer::now};
 
 /// A WebSocket connection over the transport `S`.
 ///
-/// It comes from [`connect`](crate::connect), [`accept`](crate::accept) or one of their longer forms. Pings are answered,
-/// Close frames are answered, limits and deadlines are held whenever one of its methods is being awaited; nothing runs in
-/// the background, and an idle connection owns no buffer.
+/// It comes from [`connect`](crate::connect), [`accept`](crate::accept) or one of their longer forms. Nothing runs in the
+/// background, and an idle connection owns no buffer. While [`recv`](Self::recv) or [`close`](Self::close) is being awaited,
+/// it reads, writes, answers pings and Close frames, and holds every deadline. The methods that send only write, and hold
+/// the deadlines of writing: two ends that both send without receiving wait for each other until
+/// [`write_timeout`](crate::Limits::write_timeout).
 ///
 /// # Cancel safety
 ///
@@ -200,7 +202,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Waits until all that is queued has been taken by the transport.
     ///
     /// # Errors
-    /// Why the transport failed, or that the connection had ended before.
+    /// Why the transport failed; [`Error::is_closed`] if it had ended before with some of what was queued.
     ///
     /// # Cancel safety
     /// Nothing is lost; the rest leaves with the next call of any method.
@@ -210,7 +212,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         ready!(self.driver.poll_drain(cx, 0));
-        Poll::Ready(self.driver.check())
+        self.driver.check()?;
+        Poll::Ready(if self.discarded_amount() > 0 { Err(Error::closed()) } else { Ok(()) })
     }
 
     /// Sends a ping with up to 125 bytes of payload. The peer's pong is taken note of, not returned.

@@ -94,10 +94,16 @@ impl HandshakeError {
         matches!(*self.0, Kind::Timeout)
     }
 
+    /// Whether the server closed the connection before it had answered.
+    #[must_use]
+    pub fn is_eof(&self) -> bool {
+        matches!(*self.0, Kind::UnexpectedEof)
+    }
+
     /// Whether the server broke the rules of the handshake or of HTTP.
     #[must_use]
     pub fn is_protocol(&self) -> bool {
-        !self.is_user() && !self.is_refused() && !self.is_timeout() && !matches!(*self.0, Kind::UnexpectedEof)
+        !self.is_user() && !self.is_refused() && !self.is_timeout() && !self.is_eof()
     }
 
     /// The refusal: its status, its headers (`Retry-After`, `Location`, `WWW-Authenticate`), and as much of its body

@@ -25,7 +25,7 @@ pub struct Refusal {
     status: StatusCode,
     code: &'static str,
     reason: &'static str,
-    /// Not `false` but to a `HEAD`, whose answer has no body.
+    /// `false` only in an answer to `HEAD`.
     has_body: bool,
     /// Most refusals have none, and a map is far larger than the rest.
     headers: Option<Box<HeaderMap>>,
@@ -79,6 +79,13 @@ impl Refusal {
         self
     }
 
+    /// Leaves the body out, for an answer to `HEAD`.
+    #[must_use]
+    pub fn without_body(mut self) -> Self {
+        self.has_body = false;
+        self
+    }
+
     /// The status of the response.
     #[must_use]
     pub fn status(&self) -> StatusCode {
@@ -125,11 +132,6 @@ impl Refusal {
     /// Appends the whole response, head and body.
     pub fn write_to(&self, out: &mut BytesMut) {
         super::write_response(&self.response(), self.body().as_bytes(), out);
-    }
-
-    pub(super) fn without_body(mut self) -> Self {
-        self.has_body = false;
-        self
     }
 
     fn new(status: StatusCode, code: &'static str, reason: &'static str) -> Self {

@@ -11,7 +11,7 @@ use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
 use super::complaint;
-use crate::room::{Answer, Member, Room, stay};
+use crate::room::{Answer, ENOUGH, Member, Room, stay};
 
 /// Messages remembered.
 const HISTORY: usize = 100;
@@ -22,10 +22,21 @@ const MAX_TEXT: usize = 2_000;
 /// Messages a member may send a second, in the long run and at once.
 const RATE: (u32, u32) = (20, 100);
 
-/// A text of [`MAX_TEXT`] characters, every one of them escaped as a pair of surrogates, fits four times over.
+/// States kept for slow members; the newest holds all that the others do.
+const BACKLOG: usize = 16;
+
+/// A text of [`MAX_TEXT`] characters, every one of them escaped as a pair of surrogates, fits in a message. The largest
+/// state, whose every character is escaped as `\u0001`, has 1.3 MB and fits in the queue behind [`ENOUGH`].
 pub(super) fn limits() -> Limits {
     const MAX_MESSAGE: usize = 64 * 1024;
-    Limits { max_message: MAX_MESSAGE, max_frame: MAX_MESSAGE, max_fragments: 256, ..Limits::default() }
+    const MAX_STATE: usize = HISTORY * ((MAX_USER + MAX_TEXT) * r"\u0001".len() + 64);
+    Limits {
+        max_message: MAX_MESSAGE,
+        max_frame: MAX_MESSAGE,
+        max_fragments: 256,
+        max_write_queue: MAX_STATE + 2 * ENOUGH,
+        ..Limits::default()
+    }
 }
 
 /// What clients send. Other members are ignored.
@@ -51,28 +62,38 @@ struct Whole<'a> {
 #[derive(Debug)]
 pub(super) struct Chat {
     room: Room,
-    lines: Mutex<VecDeque<Line>>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    lines: VecDeque<Line>,
+    /// All of them, as everybody gets them.
+    whole: Prepared,
 }
 
 impl Chat {
     pub(super) fn new() -> Self {
-        Self { room: Room::new(), lines: Mutex::default() }
+        let lines = VecDeque::new();
+        let whole = whole(&lines);
+        Self { room: Room::new(BACKLOG), state: Mutex::new(State { lines, whole }) }
     }
 
     /// The whole state, and everything told from then on.
     fn join(&self) -> (Prepared, broadcast::Receiver<Prepared>) {
-        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        (whole(&lines), self.room.listen())
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        (state.whole.clone(), self.room.listen())
     }
 
     fn post(&self, line: Line) {
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        if lines.len() >= HISTORY {
-            lines.pop_front();
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.lines.len() >= HISTORY {
+            state.lines.pop_front();
         }
-        lines.push_back(line);
+        state.lines.push_back(line);
+        state.whole = whole(&state.lines);
         // Under the lock, so that everybody gets the states in the order in which they were.
-        self.room.tell(whole(&lines));
+        self.room.tell(state.whole.clone());
     }
 }
 
@@ -103,14 +124,18 @@ impl Member for Guest<'_> {
     }
 
     /// The newest state holds all that the missed ones held.
-    fn catch_up(&mut self) -> Option<Prepared> {
-        Some(self.chat.join().0)
+    fn catch_up(&mut self) -> Option<(Prepared, broadcast::Receiver<Prepared>)> {
+        Some(self.chat.join())
     }
 }
 
 fn parse(message: &Message) -> Result<Post, &'static str> {
     const SHAPE: &str = "expected {\"user\":\"…\",\"text\":\"…\"}, both not empty";
     let text = message.as_text().ok_or("expected a text message")?;
+    if !text.trim_start().starts_with('{') {
+        // Not for the parser to tell: it takes `["ann","hi"]` for the same thing.
+        return Err(SHAPE);
+    }
     let post: Post = serde_json::from_str(text).map_err(|_| SHAPE)?;
     if post.user.is_empty() || post.text.is_empty() {
         return Err(SHAPE);
@@ -155,6 +180,7 @@ mod tests {
             r#"{"user":"","text":"x"}"#,
             r#"{"user":"x","text":""}"#,
             r#"{"user":1,"text":"x"}"#,
+            r#"["ann","hi"]"#,
         ] {
             assert!(!ok(bad), "{bad}");
         }

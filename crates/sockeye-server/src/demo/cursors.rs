@@ -4,6 +4,7 @@ use std::time::Instant;
 use rand::Rng;
 use serde_json::{Map, Value};
 use sockeye::{CloseCode, Limits, Message, Prepared, Rate, WebSocket};
+use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -12,6 +13,14 @@ use crate::room::{Answer, Member, Room, stay};
 
 /// Messages a member may send a second, in the long run and at once: one for each frame of a fast screen.
 const RATE: (u32, u32) = (250, 500);
+
+/// Positions kept for slow members: those of 32 members who send all that they may at once before others have a turn. At
+/// most 16 MiB.
+const BACKLOG: usize = 4_096;
+
+pub(super) fn room() -> Room {
+    Room::new(BACKLOG)
+}
 
 pub(super) fn limits() -> Limits {
     const MAX_MESSAGE: usize = 4 * 1024;
@@ -50,7 +59,7 @@ impl Member for Pointer<'_> {
     }
 
     /// A missed "gone" would leave a ghost: such a member has to come back.
-    fn catch_up(&mut self) -> Option<Prepared> {
+    fn catch_up(&mut self) -> Option<(Prepared, broadcast::Receiver<Prepared>)> {
         None
     }
 }

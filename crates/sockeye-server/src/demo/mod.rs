@@ -37,7 +37,7 @@ impl Demos {
             origins: origins.clone(),
             subprotocols: subprotocols.clone(),
         });
-        Ok(Self { site: options.site, configs, chat: chat::Chat::new(), cursors: Room::new() })
+        Ok(Self { site: options.site, configs, chat: chat::Chat::new(), cursors: cursors::room() })
     }
 
     pub(crate) fn site(&self) -> Site {
