@@ -187,7 +187,7 @@ fn keepalive_sends_no_ping_while_something_comes() {
 #[test]
 fn keepalive_waits_for_the_end_of_a_frame_that_is_coming() {
     let mut server = End::new(Role::Server, with_keepalive(25, 10));
-    let wire = server.peer_frame(FIN | BINARY, &vec![0; 64]);
+    let wire = server.peer_frame(FIN | BINARY, &[0; 64]);
     server.feed(&wire[..20]);
     server.pass(secs(25));
     assert_eq!(server.frames().len(), 1, "our ping");
