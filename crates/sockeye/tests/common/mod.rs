@@ -49,11 +49,11 @@ pub(crate) fn head(first: u8, mask_bit: u8, len: u64) -> Vec<u8> {
     match len {
         0..=125 => head.push(mask_bit | u8::try_from(len).unwrap()),
         126..=0xffff => {
-            head.push(mask_bit | 126);
+            head.push(mask_bit | 0x7e);
             head.extend_from_slice(&u16::try_from(len).unwrap().to_be_bytes());
         }
         _ => {
-            head.push(mask_bit | 127);
+            head.push(mask_bit | 0x7f);
             head.extend_from_slice(&len.to_be_bytes());
         }
     }
