@@ -314,6 +314,14 @@ impl Connection {
         Output::Wait(self.deadline())
     }
 
+    /// The message that is the next output, if a message is.
+    pub fn take_message(&mut self) -> Option<Message> {
+        match self.event.take_if(|event| matches!(event, Event::Message(_))) {
+            Some(Event::Message(message)) => Some(message),
+            _ => None,
+        }
+    }
+
     /// The bytes to write. Advance it by what the transport took.
     pub fn outgoing(&mut self) -> Outgoing<'_> {
         Outgoing { connection: self }

@@ -65,12 +65,14 @@ pub(crate) struct OutFrame {
 }
 
 impl OutFrame {
+    #[inline]
     fn header(&self) -> EncodedHeader {
         let len = self.payload.len() as u64;
         Header { fin: true, rsv: Rsv::NONE, opcode: self.opcode, mask: self.mask, len }.encode()
     }
 
     /// Copies the payload behind the header and masks the copy: the payload may be shared with others.
+    #[inline]
     fn copy_to(&self, header: &EncodedHeader, out: &mut Vec<u8>) {
         out.extend_from_slice(header.as_slice());
         let start = out.len();
@@ -90,12 +92,14 @@ impl Outbox {
         self.len == 0
     }
 
+    #[inline]
     pub(crate) fn push(&mut self, frame: OutFrame) {
         let header = frame.header();
         self.push_encoded(&header, frame);
     }
 
     /// [`push`](Self::push) for a frame whose header is at hand.
+    #[inline]
     pub(crate) fn push_encoded(&mut self, header: &EncodedHeader, frame: OutFrame) {
         let len = header.as_slice().len().saturating_add(frame.payload.len());
         self.len = self.len.saturating_add(len);

@@ -73,6 +73,7 @@ impl Receiver {
     }
 
     /// Reads `input` until something is whole or nothing is left. Returns how much was consumed.
+    #[inline]
     pub(crate) fn receive(
         &mut self,
         mut input: &mut [u8],
@@ -142,6 +143,7 @@ impl Receiver {
         self.message.as_ref().map_or(0, |partial| partial.payload.capacity()).saturating_add(control)
     }
 
+    #[inline]
     fn read_header(
         &mut self,
         input: &mut [u8],
@@ -173,6 +175,7 @@ impl Receiver {
     }
 
     /// What RFC 6455 and the limits say of a header before any of its payload is looked at.
+    #[inline]
     fn admit(&self, header: &Header, limits: &Limits) -> Result<(), Fault> {
         if header.rsv.any() {
             return Err(Fault::ReservedBits);
@@ -249,6 +252,7 @@ impl Receiver {
 }
 
 /// A frame that is whole and is all of its message.
+#[inline]
 fn finish_frame(opcode: OpCode, payload: &[u8], slot: &mut Option<Event>) -> Result<Step, Fault> {
     let control = |payload| ControlPayload::checked_by_header(Bytes::copy_from_slice(payload));
     *slot = Some(match opcode {
@@ -316,6 +320,7 @@ struct HeaderReader {
 
 impl HeaderReader {
     /// Returns how much of `input` was used, and the header once it is whole.
+    #[inline]
     fn read(&mut self, input: &[u8]) -> Result<(usize, Option<Header>), HeaderError> {
         let before = usize::from(self.cut_len);
         if before == 0

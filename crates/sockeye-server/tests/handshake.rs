@@ -29,9 +29,9 @@ async fn a1_other_methods() {
         assert_status(&response, 405);
         assert_eq!((header(&response, "allow"), header(&response, "connection")), (Some("GET"), Some("close")));
         assert_eq!(response.ends_with("\r\n\r\n"), method == "HEAD", "the answer to HEAD has no body");
-        // Without an upgrade it is a page's path.
-        let response = server.ask(get("/echo", "").replacen("GET", method, 1)).await;
         if method != "HEAD" {
+            // Without an upgrade it is a page's path.
+            let response = server.ask(get("/echo", "").replacen("GET", method, 1)).await;
             assert_status(&response, 405);
             assert_eq!(header(&response, "allow"), Some("GET, HEAD"));
         }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Buf;
-use sockeye_proto::{CloseOutcome, Connection, Event, Outgoing, Output};
+use sockeye_proto::{CloseOutcome, Connection, Event, Message, Outgoing, Output};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
     task::coop,
@@ -102,6 +102,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             }
             self.connection.release_memory();
             ready!(self.poll_deadline(cx, self.connection.deadline(), Connection::handle_timeout));
+        }
+    }
+
+    /// The next message, if it is among the input at hand and nothing comes before it.
+    pub(crate) fn take_message(&mut self) -> Option<Message> {
+        loop {
+            if let Some(message) = self.connection.take_message() {
+                return Some(message);
+            }
+            let read_at = self.rest.read_at();
+            let consumed = self.connection.handle_input(self.rest.as_mut(), read_at);
+            if consumed == 0 {
+                return None;
+            }
+            self.rest.consume(consumed);
         }
     }
 

@@ -74,6 +74,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         poll_fn(|cx| self.poll_message(cx)).await
     }
 
+    /// The next message if it came together with the last one; never touches the transport. `None` means: not here yet, or
+    /// not a message. Answering all that came at once before [`recv`](Self::recv) is awaited again spares a turn for each.
+    ///
+    /// At most what one read brings (64 KiB) comes this way.
+    pub fn try_recv(&mut self) -> Option<Message> {
+        self.driver.take_message()
+    }
+
     /// [`recv`](Self::recv) for those who write futures by hand.
     ///
     /// # Errors

@@ -281,3 +281,21 @@ async fn c15_recv_in_a_select_loop() {
     assert_eq!(message.as_bytes(), [b'x'; 1_000]);
     assert!(cancelled > 1_000, "{cancelled}");
 }
+
+/// What came with the last message is at hand without another turn; a ping among it waits for `recv`, which answers it.
+#[tokio::test(start_paused = true)]
+async fn try_recv_gives_what_came_together() {
+    let (mut socket, mut peer) = server(KIB, Config::default()).await;
+    within(60, async {
+        assert!(socket.try_recv().is_none(), "nothing came");
+        let ping = masked(FIN | PING, b"?");
+        let wire = [masked(FIN | TEXT, b"1"), masked(FIN | TEXT, b"2"), ping, masked(FIN | TEXT, b"3")].concat();
+        peer.write_all(&wire).await.unwrap();
+        assert_eq!(socket.recv().await.unwrap().unwrap().as_text(), Some("1"));
+        assert_eq!(socket.try_recv().unwrap().as_text(), Some("2"));
+        assert!(socket.try_recv().is_none(), "the ping is next");
+        assert_eq!(socket.recv().await.unwrap().unwrap().as_text(), Some("3"));
+        assert_eq!(read_frame(&mut peer).await.unwrap(), (FIN | PONG, b"?".to_vec()));
+    })
+    .await;
+}

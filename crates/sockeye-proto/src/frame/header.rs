@@ -75,6 +75,7 @@ impl Header {
     /// # Errors
     /// If the bytes cannot become a header: said of the opcode and the short length as soon as they are there, of a longer
     /// length once it is whole.
+    #[inline]
     pub fn decode(input: &[u8]) -> Result<Option<(Self, usize)>, HeaderError> {
         let Some((&first, rest)) = input.split_first() else { return Ok(None) };
         let number = first & Self::OPCODE;
@@ -99,6 +100,7 @@ impl Header {
         Ok(Some((header, input.len().saturating_sub(rest.len()))))
     }
 
+    #[inline]
     fn decode_len(short: u8, rest: &[u8]) -> Result<Option<(u64, &[u8])>, HeaderError> {
         match short {
             Self::LEN16 => {
@@ -125,6 +127,7 @@ impl Header {
     }
 
     /// The header as bytes, with the length in its minimal form.
+    #[inline]
     #[must_use]
     pub fn encode(&self) -> EncodedHeader {
         let first = (if self.fin { Self::FIN } else { 0 }) | self.rsv.0 | self.opcode as u8;

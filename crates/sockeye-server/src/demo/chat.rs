@@ -25,11 +25,14 @@ const RATE: (u32, u32) = (20, 100);
 /// States kept for slow members; the newest holds all that the others do.
 const BACKLOG: usize = 16;
 
-/// A text of [`MAX_TEXT`] characters, every one of them escaped as a pair of surrogates, fits in a message. The largest
-/// state, whose every character is escaped as `\u0001`, has 1.3 MB and fits in the queue behind [`ENOUGH`].
+/// Bytes of the state. A hundred texts of control characters, which take six bytes each in JSON, would be more, and more
+/// than clients with usual limits take; then fewer are remembered.
+const MAX_STATE: usize = 1024 * 1024;
+
+/// A text of [`MAX_TEXT`] characters, every one of them escaped as a pair of surrogates, fits in a message; the largest
+/// state fits in the queue behind [`ENOUGH`].
 pub(super) fn limits() -> Limits {
     const MAX_MESSAGE: usize = 64 * 1024;
-    const MAX_STATE: usize = HISTORY * ((MAX_USER + MAX_TEXT) * r"\u0001".len() + 64);
     Limits {
         max_message: MAX_MESSAGE,
         max_frame: MAX_MESSAGE,
@@ -92,6 +95,10 @@ impl Chat {
         }
         state.lines.push_back(line);
         state.whole = whole(&state.lines);
+        while state.whole.message().len() > MAX_STATE && state.lines.len() > 1 {
+            state.lines.pop_front();
+            state.whole = whole(&state.lines);
+        }
         // Under the lock, so that everybody gets the states in the order in which they were.
         self.room.tell(state.whole.clone());
     }
@@ -198,5 +205,16 @@ mod tests {
         let times: Vec<_> =
             state["msg"].as_array().unwrap().iter().map(|line| line["time"].as_u64().unwrap()).collect();
         assert_eq!(times, (3..103).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_state_stays_below_what_clients_take() {
+        let chat = Chat::new();
+        for time in 0..95 {
+            chat.post(Line { user: "ann".into(), text: "\u{1}".repeat(MAX_TEXT), time });
+        }
+        let state = chat.join().0;
+        assert!((MAX_STATE - 13_000..=MAX_STATE).contains(&state.message().len()));
+        assert!(state.message().as_text().unwrap().contains(r#""time":94"#));
     }
 }

@@ -1,7 +1,7 @@
 //! Echo: every message comes back as it was.
 use std::pin::pin;
 
-use sockeye::{CloseCode, WebSocket};
+use sockeye::{CloseCode, Error, Message, WebSocket};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
@@ -17,9 +17,8 @@ pub(super) async fn run(socket: &mut WebSocket, stop: &CancellationToken) {
                 return;
             }
         };
-        // `feed`, so that the echoes of messages that came together leave together when `recv` waits.
         let result = match received {
-            Ok(Some(message)) => socket.feed(message).await,
+            Ok(Some(message)) => echo_all(socket, message).await,
             Ok(None) => return,
             Err(error) => Err(error),
         };
@@ -28,4 +27,14 @@ pub(super) async fn run(socket: &mut WebSocket, stop: &CancellationToken) {
             return;
         }
     }
+}
+
+/// Echoes a message and those that came together with it. They are queued, and leave together when `recv` waits.
+async fn echo_all(socket: &mut WebSocket, first: Message) -> Result<(), Error> {
+    let mut next = Some(first);
+    while let Some(message) = next {
+        socket.feed(message).await?;
+        next = socket.try_recv();
+    }
+    Ok(())
 }
