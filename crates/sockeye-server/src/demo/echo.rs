@@ -1,7 +1,7 @@
 //! Echo: every message comes back as it was.
 use std::pin::pin;
 
-use sockeye::{CloseCode, Error, Message, WebSocket};
+use sockeye::{CloseCode, WebSocket};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
@@ -17,24 +17,17 @@ pub(super) async fn run(socket: &mut WebSocket, stop: &CancellationToken) {
                 return;
             }
         };
-        let result = match received {
-            Ok(Some(message)) => echo_all(socket, message).await,
+        let mut next = match received {
+            Ok(Some(message)) => Some(message),
             Ok(None) => return,
-            Err(error) => Err(error),
+            Err(error) => return debug!(code = error.code(), "echo ended: {error}"),
         };
-        if let Err(error) = result {
-            debug!(code = error.code(), "echo ended: {error}");
-            return;
+        // The echoes of messages that came together are queued, and leave together when `recv` waits.
+        while let Some(message) = next {
+            if let Err(error) = socket.feed(message).await {
+                return debug!(code = error.code(), "echo ended: {error}");
+            }
+            next = socket.try_recv();
         }
     }
-}
-
-/// Echoes a message and those that came together with it. They are queued, and leave together when `recv` waits.
-async fn echo_all(socket: &mut WebSocket, first: Message) -> Result<(), Error> {
-    let mut next = Some(first);
-    while let Some(message) = next {
-        socket.feed(message).await?;
-        next = socket.try_recv();
-    }
-    Ok(())
 }
