@@ -20,7 +20,6 @@ pub(crate) enum Command {
     Serve(Serve),
     /// Serve one demo alone, at every path
     Demo(Demo),
-    /// Talk to a WebSocket server from the terminal or a script
     Connect(Connect),
 }
 
@@ -77,6 +76,8 @@ pub(crate) enum DemoName {
     Cursors,
 }
 
+/// Talk to a WebSocket server from the terminal or a script
+///
 /// Lines of the input are sent as messages; messages that come are printed.
 ///
 /// In a terminal, `/ping [TEXT]`, `/close [CODE [REASON]]` and `/help` are commands, and a line that starts with `//` is

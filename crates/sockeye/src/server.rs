@@ -127,7 +127,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> HttpRequest<S> {
         });
         match checked {
             Ok((offer, subprotocol)) => {
-                Ok(Handshake { http: self, offer, subprotocol, config: Arc::clone(&config.connection) })
+                let timeout = config.handshake.timeout;
+                Ok(Handshake { http: self, offer, subprotocol, config: Arc::clone(&config.connection), timeout })
             }
             Err(refusal) => Err(refuse(self.io, refusal).await),
         }
@@ -171,6 +172,8 @@ pub struct Handshake<S> {
     offer: Offer,
     subprotocol: Option<Subprotocol>,
     config: Arc<Config>,
+    /// Time for the peer to take the response.
+    timeout: Duration,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Handshake<S> {
@@ -227,7 +230,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Handshake<S> {
     /// # Cancel safety
     /// Dropping the future drops the transport.
     pub async fn accept_with(self, headers: HeaderMap) -> Result<WebSocket<S>, Error> {
-        let Self { http: HttpRequest { mut io, rest, .. }, offer, subprotocol, config } = self;
+        let Self { http: HttpRequest { mut io, rest, .. }, offer, subprotocol, config, timeout: limit } = self;
         let mut accepted = offer.accept(subprotocol)?;
         accepted.response.headers_mut().extend(headers);
         // Messages are written when they are whole; waiting for more would only add the peer's delayed ACK.
@@ -236,7 +239,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Handshake<S> {
         }
         let mut head = BytesMut::new();
         write_response(&accepted.response, b"", &mut head);
-        write(&mut io, &head).await.map_err(Error::io)?;
+        timeout(limit, write(&mut io, &head)).await.map_err(|_| Error::timeout("the response"))?.map_err(Error::io)?;
         let connection = Connection::server(config, now());
         Ok(WebSocket::new(io, connection, &rest, Agreed { protocol: accepted.subprotocol, ..Agreed::default() }))
     }

@@ -253,3 +253,15 @@ async fn limits_beyond_the_end_of_the_clock() {
         () = sleep(Duration::from_secs(3_600)) => {}
     }
 }
+
+/// A peer that asks for a connection and does not take the answer is not waited for longer than for its request.
+#[tokio::test(start_paused = true)]
+async fn r5_a_response_that_nobody_takes() {
+    let (io, mut peer) = tokio::io::duplex(16);
+    let asking = async {
+        peer.write_all(common::UPGRADE).await.unwrap();
+        peer
+    };
+    let (accepted, _peer) = within(60, Box::pin(async { tokio::join!(sockeye::accept(io), asking) })).await;
+    assert!(accepted.unwrap_err().is_timeout());
+}
