@@ -16,6 +16,7 @@ chapters! {
     Closing = "src/closing.md",
     Backpressure = "src/backpressure.md",
     Broadcasting = "src/broadcasting.md",
+    BehindAProxy = "src/behind-a-proxy.md",
     Migrating = "src/migrating.md",
     Security = "src/security.md",
 }

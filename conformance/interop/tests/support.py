@@ -8,6 +8,8 @@ import re
 import signal
 import subprocess
 
+import trustme
+
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 SOCKEYE = os.environ.get("SOCKEYE_BIN") or str(ROOT / "target/release/sockeye")
 SIZES = [0, 1, 125, 126, 65_535, 65_536, 1 << 20, 8 << 20]
@@ -38,6 +40,19 @@ class Echo:
             return self.process.wait()
         finally:
             self.process.stdout.close()
+
+
+class Certificate:
+    """The files of a certificate for localhost and 127.0.0.1, and of the authority that signed it."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self.cert, self.key, self.ca = (folder / name for name in ("cert.pem", "key.pem", "ca.pem"))
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(self.ca)
+        issued = authority.issue_cert("localhost", "127.0.0.1")
+        issued.private_key_pem.write_to_path(self.key)
+        for blob in issued.cert_chain_pems:
+            blob.write_to_path(self.cert, append=True)
 
 
 def text_of(size: int) -> str:

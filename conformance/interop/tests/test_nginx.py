@@ -1,6 +1,6 @@
 """nginx in front of our server, with TLS: wss:// from outside, HTTP/1.1 in the clear behind.
 
-SOCKEYE_BIN names the program under test, NGINX the proxy. The configuration is the one of docs/guide/src/proxies.md.
+SOCKEYE_BIN names the program under test, NGINX the proxy. The configuration is the one of docs/guide/src/behind-a-proxy.md.
 """
 
 import os
@@ -14,11 +14,10 @@ import time
 import unittest
 import urllib.request
 
-import trustme
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from support import SIZES, Echo, bounded, bytes_of, text_of
+from support import SIZES, Certificate, Echo, bounded, bytes_of, text_of
 
 NGINX = os.environ.get("NGINX") or shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 START_TIMEOUT_S = 10
@@ -63,13 +62,7 @@ class Nginx:
     def __init__(self, backend: str) -> None:
         self.folder = tempfile.TemporaryDirectory(prefix="sockeye-nginx-")
         folder = pathlib.Path(self.folder.name)
-        authority = trustme.CA()
-        certificate = authority.issue_cert("localhost", "127.0.0.1")
-        self.ca_file = folder / "ca.pem"
-        authority.cert_pem.write_to_path(self.ca_file)
-        certificate.private_key_pem.write_to_path(folder / "key.pem")
-        for blob in certificate.cert_chain_pems:
-            blob.write_to_path(folder / "cert.pem", append=True)
+        self.ca_file = Certificate(folder).ca
         # nginx cannot be given port 0.
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
