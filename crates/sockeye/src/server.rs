@@ -27,7 +27,17 @@ const LINGER: Duration = Duration::from_secs(1);
 ///
 /// The default takes any origin and no subprotocol. A server that browsers reach with cookies wants
 /// [`OriginPolicy::same`] or a list.
+///
+/// ```
+/// use std::sync::Arc;
+/// use sockeye::{Config, OriginPolicy, ServerConfig};
+/// let config = ServerConfig::with(|config| {
+///     config.connection = Arc::new(Config::with(|config| config.limits.max_message = 64 * 1024));
+///     config.origins = OriginPolicy::same();
+/// });
+/// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ServerConfig {
     /// Limits and keepalive of the connections.
     pub connection: Arc<Config>,
@@ -37,6 +47,16 @@ pub struct ServerConfig {
     pub origins: OriginPolicy,
     /// Which subprotocols are spoken, and what happens to clients that speak none of them.
     pub subprotocols: SubprotocolPolicy,
+}
+
+impl ServerConfig {
+    /// The defaults, changed.
+    #[must_use]
+    pub fn with(change: impl FnOnce(&mut Self)) -> Self {
+        let mut config = Self::default();
+        change(&mut config);
+        config
+    }
 }
 
 impl Default for ServerConfig {
