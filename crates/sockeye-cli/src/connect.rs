@@ -6,7 +6,7 @@ use std::{
 };
 
 use sockeye::{
-    Client, CloseCode, CloseOutcome, Config, ControlPayload, Limits, Message, Party, ReadyState, Transport, WebSocket,
+    Client, CloseCode, CloseOutcome, Config, ControlPayload, Message, Party, ReadyState, Transport, WebSocket,
 };
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -78,14 +78,13 @@ fn takes_lines(socket: &WebSocket<Transport>) -> bool {
 }
 
 async fn open(args: args::Connect) -> Result<WebSocket<Transport>, sockeye::Error> {
-    let limits = Limits {
-        max_message: args.max_message,
-        max_frame: args.max_message,
+    let config = Config::with(|config| {
+        config.limits.max_message = args.max_message;
+        config.limits.max_frame = args.max_message;
         // What is queued is one line of the user's own beyond `HIGH_WATER`.
-        max_write_queue: usize::MAX,
-        ..Limits::default()
-    };
-    let mut client = Client::new(&args.url)?.config(Config { limits, ..Config::default() });
+        config.limits.max_write_queue = usize::MAX;
+    });
+    let mut client = Client::new(&args.url)?.config(config);
     for protocol in &args.protocol {
         client = client.subprotocol(protocol);
     }

@@ -113,12 +113,32 @@ impl CloseReason {
 /// A text longer than 123 bytes is cut at the last code point that fits.
 impl From<&str> for CloseReason {
     fn from(text: &str) -> Self {
-        let mut end = text.len().min(Self::MAX_LEN);
-        while !text.is_char_boundary(end) {
-            end = end.saturating_sub(1);
-        }
-        Self(Utf8Bytes::from(text.get(..end).unwrap_or_default()))
+        Self(Utf8Bytes::from(text.get(..cut(text)).unwrap_or_default()))
     }
+}
+
+/// A text longer than 123 bytes is cut at the last code point that fits.
+impl From<String> for CloseReason {
+    fn from(mut text: String) -> Self {
+        text.truncate(cut(&text));
+        Self(Utf8Bytes::from(text))
+    }
+}
+
+/// A text longer than 123 bytes is cut at the last code point that fits.
+impl From<&String> for CloseReason {
+    fn from(text: &String) -> Self {
+        Self::from(text.as_str())
+    }
+}
+
+/// Where the last code point ends that fits.
+fn cut(text: &str) -> usize {
+    let mut end = text.len().min(CloseReason::MAX_LEN);
+    while !text.is_char_boundary(end) {
+        end = end.saturating_sub(1);
+    }
+    end
 }
 
 impl fmt::Debug for CloseReason {
@@ -280,6 +300,8 @@ mod tests {
         assert_eq!(CloseReason::from("a".repeat(123).as_str()).as_str().len(), 123);
         assert_eq!(CloseReason::from("ä".repeat(100).as_str()).as_str(), "ä".repeat(61));
         assert_eq!(CloseReason::from("🐟".repeat(100).as_str()).as_str(), "🐟".repeat(30));
+        assert_eq!(CloseReason::from("🐟".repeat(100)).as_str(), "🐟".repeat(30));
+        assert_eq!(CloseReason::from(&format!("{} left", 3)).as_str(), "3 left");
     }
 
     /// "If there is a body, the first two bytes of the body MUST be a 2-byte unsigned integer" (C5), then UTF-8 (C7).

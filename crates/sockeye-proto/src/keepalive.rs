@@ -10,15 +10,26 @@ use crate::{ControlPayload, error::Fault, limits};
 /// ```
 /// use std::time::Duration;
 /// use sockeye_proto::Keepalive;
-/// let keepalive = Keepalive::default();
-/// assert_eq!((keepalive.interval, keepalive.timeout), (Duration::from_secs(25), Duration::from_secs(10)));
+/// let keepalive = Keepalive::with(|keepalive| keepalive.interval = Duration::from_secs(50));
+/// assert_eq!((keepalive.interval, keepalive.timeout), (Duration::from_secs(50), Duration::from_secs(10)));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Keepalive {
     /// A ping is sent when nothing has come for this long. Default: 25 s, below the 30 s of common proxies.
     pub interval: Duration,
     /// The connection ends when the ping's own pong has not come after this long. Default: 10 s.
     pub timeout: Duration,
+}
+
+impl Keepalive {
+    /// The defaults, changed.
+    #[must_use]
+    pub fn with(change: impl FnOnce(&mut Self)) -> Self {
+        let mut keepalive = Self::default();
+        change(&mut keepalive);
+        keepalive
+    }
 }
 
 impl Default for Keepalive {

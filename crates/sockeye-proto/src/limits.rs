@@ -11,11 +11,15 @@ const MIB: usize = 1024 * KIB;
 /// Shared by all connections of a listener through an [`Arc`](std::sync::Arc), so it costs a connection 8 bytes.
 ///
 /// ```
-/// use sockeye_proto::{Config, Limits};
-/// let config = Config { limits: Limits { max_message: 64 * 1024, ..Limits::default() }, ..Config::default() };
+/// use sockeye_proto::{Config, Keepalive};
+/// let config = Config::with(|config| {
+///     config.limits.max_message = 64 * 1024;
+///     config.keepalive = Some(Keepalive::default());
+/// });
 /// assert_eq!(config.limits.max_fragments, 1024);
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Config {
     /// What the peer may make this end do.
     pub limits: Limits,
@@ -23,11 +27,28 @@ pub struct Config {
     pub keepalive: Option<Keepalive>,
 }
 
+impl Config {
+    /// The defaults, changed.
+    #[must_use]
+    pub fn with(change: impl FnOnce(&mut Self)) -> Self {
+        let mut config = Self::default();
+        change(&mut config);
+        config
+    }
+}
+
 /// What a peer may make this end hold, do or wait for.
 ///
 /// There is no "unlimited": zero means zero. Limits hold for the final form, so [`max_message`](Self::max_message) is
 /// compared with the reassembled message.
+///
+/// ```
+/// use sockeye_proto::Limits;
+/// let limits = Limits::with(|limits| limits.max_message = 64 * 1024);
+/// assert_eq!(limits.max_frame, 1024 * 1024);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Limits {
     /// Bytes of one message, all its fragments together. Crossing it closes with 1009. Default: 1 MiB.
     pub max_message: usize,
@@ -57,6 +78,16 @@ pub struct Limits {
     pub write_progress: usize,
     /// Time for the closing handshake: until the peer's Close frame, and then until the end of TCP. Default: 5 s.
     pub close_timeout: Duration,
+}
+
+impl Limits {
+    /// The defaults, changed.
+    #[must_use]
+    pub fn with(change: impl FnOnce(&mut Self)) -> Self {
+        let mut limits = Self::default();
+        change(&mut limits);
+        limits
+    }
 }
 
 impl Default for Limits {

@@ -1,11 +1,12 @@
 //! What applications exchange: messages, and the payloads of pings and pongs.
 use std::{
+    borrow::Cow,
     fmt,
     ops::Deref,
     str::{FromStr, Utf8Error},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 
 use crate::frame::{EncodedHeader, Header, OpCode, Rsv};
@@ -113,13 +114,33 @@ macro_rules! message_from {
         }
     )+};
 }
-message_from!(Text: Utf8Bytes, String, &str);
-message_from!(Binary: Bytes, Vec<u8>);
+message_from!(Text: Utf8Bytes, String, &String, &str, Box<str>, Cow<'_, str>);
+message_from!(Binary: Bytes, BytesMut, Vec<u8>, Box<[u8]>);
 
 /// Copies.
 impl From<&[u8]> for Message {
     fn from(payload: &[u8]) -> Self {
         Self::Binary(Bytes::copy_from_slice(payload))
+    }
+}
+
+/// Copies.
+impl From<&Vec<u8>> for Message {
+    fn from(payload: &Vec<u8>) -> Self {
+        Self::from(payload.as_slice())
+    }
+}
+
+/// Copies. `b"…"` is one.
+impl<const N: usize> From<&[u8; N]> for Message {
+    fn from(payload: &[u8; N]) -> Self {
+        Self::from(payload.as_slice())
+    }
+}
+
+impl From<Message> for Bytes {
+    fn from(message: Message) -> Self {
+        message.into_bytes()
     }
 }
 
@@ -192,9 +213,29 @@ impl From<&str> for Utf8Bytes {
     }
 }
 
+/// Copies.
+impl From<&String> for Utf8Bytes {
+    fn from(text: &String) -> Self {
+        Self::from(text.as_str())
+    }
+}
+
 impl From<String> for Utf8Bytes {
     fn from(text: String) -> Self {
         Self(ByteString::from(text))
+    }
+}
+
+impl From<Box<str>> for Utf8Bytes {
+    fn from(text: Box<str>) -> Self {
+        Self::from(String::from(text))
+    }
+}
+
+/// Copies what is borrowed.
+impl From<Cow<'_, str>> for Utf8Bytes {
+    fn from(text: Cow<'_, str>) -> Self {
+        Self::from(text.into_owned())
     }
 }
 
@@ -215,6 +256,24 @@ impl TryFrom<Bytes> for Utf8Bytes {
     }
 }
 
+/// Without a copy, if the bytes are UTF-8.
+impl TryFrom<Vec<u8>> for Utf8Bytes {
+    type Error = Utf8Error;
+
+    fn try_from(bytes: Vec<u8>) -> Result<Self, Utf8Error> {
+        Self::try_from(Bytes::from(bytes))
+    }
+}
+
+/// Copies.
+impl TryFrom<&[u8]> for Utf8Bytes {
+    type Error = Utf8Error;
+
+    fn try_from(bytes: &[u8]) -> Result<Self, Utf8Error> {
+        std::str::from_utf8(bytes).map(Self::from)
+    }
+}
+
 impl From<Utf8Bytes> for Bytes {
     fn from(text: Utf8Bytes) -> Self {
         text.0.into_bytes()
@@ -225,8 +284,9 @@ impl From<Utf8Bytes> for Bytes {
 ///
 /// ```
 /// use sockeye_proto::ControlPayload;
-/// assert!(ControlPayload::try_from(&[0; 125][..]).is_ok());
-/// assert!(ControlPayload::try_from(&[0; 126][..]).is_err());
+/// assert_eq!(ControlPayload::try_from("are you there?").unwrap().as_bytes(), b"are you there?");
+/// assert!(ControlPayload::try_from(&[0; 125]).is_ok());
+/// assert!(ControlPayload::try_from(&[0; 126]).is_err());
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ControlPayload(Bytes);
@@ -270,6 +330,40 @@ impl TryFrom<&[u8]> for ControlPayload {
             return Err(PayloadTooLong(payload.len()));
         }
         Ok(Self(Bytes::copy_from_slice(payload)))
+    }
+}
+
+/// Copies. `b"…"` is one.
+impl<const N: usize> TryFrom<&[u8; N]> for ControlPayload {
+    type Error = PayloadTooLong;
+
+    fn try_from(payload: &[u8; N]) -> Result<Self, PayloadTooLong> {
+        Self::try_from(payload.as_slice())
+    }
+}
+
+/// Copies.
+impl TryFrom<&str> for ControlPayload {
+    type Error = PayloadTooLong;
+
+    fn try_from(payload: &str) -> Result<Self, PayloadTooLong> {
+        Self::try_from(payload.as_bytes())
+    }
+}
+
+impl TryFrom<Vec<u8>> for ControlPayload {
+    type Error = PayloadTooLong;
+
+    fn try_from(payload: Vec<u8>) -> Result<Self, PayloadTooLong> {
+        Self::try_from(Bytes::from(payload))
+    }
+}
+
+impl TryFrom<String> for ControlPayload {
+    type Error = PayloadTooLong;
+
+    fn try_from(payload: String) -> Result<Self, PayloadTooLong> {
+        Self::try_from(Bytes::from(payload))
     }
 }
 
@@ -319,5 +413,56 @@ impl Prepared {
 impl From<Message> for Prepared {
     fn from(message: Message) -> Self {
         Self::new(message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What people hold becomes the message they mean.
+    #[test]
+    fn strings_are_text_and_bytes_are_binary() {
+        let text = String::from("fish");
+        for message in [
+            Message::from("fish"),
+            Message::from(&text),
+            Message::from(Cow::Borrowed("fish")),
+            Message::from(text.clone().into_boxed_str()),
+            Message::from(text),
+        ] {
+            assert_eq!(message.as_text(), Some("fish"));
+        }
+        let bytes = vec![1, 2];
+        for message in [
+            Message::from(b"\x01\x02"),
+            Message::from(&bytes),
+            Message::from(bytes.as_slice()),
+            Message::from(BytesMut::from(bytes.as_slice())),
+            Message::from(bytes.into_boxed_slice()),
+        ] {
+            assert!(message.is_binary());
+            assert_eq!(Bytes::from(message), [1, 2][..]);
+        }
+    }
+
+    #[test]
+    fn bytes_become_text_only_if_they_are_utf8() {
+        assert_eq!(Utf8Bytes::try_from(b"fish".as_slice()).unwrap(), "fish");
+        assert_eq!(Utf8Bytes::try_from(b"fish".to_vec()).unwrap(), "fish");
+        assert!(Utf8Bytes::try_from(b"\xff".as_slice()).is_err());
+        assert!(Utf8Bytes::try_from(b"\xff".to_vec()).is_err());
+    }
+
+    /// RFC 6455 section 5.5: 125 bytes, whatever they come in.
+    #[test]
+    fn control_payloads_are_bounded_in_every_form() {
+        let long = "x".repeat(126);
+        let error = PayloadTooLong(126);
+        assert_eq!(ControlPayload::try_from(long.as_str()), Err(error));
+        assert_eq!(ControlPayload::try_from(long.clone()), Err(error));
+        assert_eq!(ControlPayload::try_from(long.into_bytes()), Err(error));
+        assert_eq!(ControlPayload::try_from(&[0; 126]), Err(error));
+        assert_eq!(ControlPayload::try_from("x".repeat(125)).unwrap().as_bytes().len(), 125);
     }
 }

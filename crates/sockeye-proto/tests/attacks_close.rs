@@ -367,8 +367,11 @@ fn regression_limits_of_time_without_end() {
     server.send("waits").feed(&header(Role::Client, FIN | TEXT, 5)).pass(year).close(1000, "").pass(year);
     assert!(server.closed.is_none());
     server.feed_frame(FIN | TEXT, b"");
-    let keepalive = sockeye_proto::Keepalive { interval: secs(1), timeout: Duration::MAX };
-    let mut server = End::new(Role::Server, Config { keepalive: Some(keepalive), ..Config::default() });
+    let keepalive = sockeye_proto::Keepalive::with(|keepalive| {
+        keepalive.interval = secs(1);
+        keepalive.timeout = Duration::MAX;
+    });
+    let mut server = End::new(Role::Server, Config::with(|config| config.keepalive = Some(keepalive)));
     server.pass(year);
     assert_eq!(server.frames().len(), 1);
 }

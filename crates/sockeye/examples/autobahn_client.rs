@@ -1,7 +1,5 @@
 //! The client under test for the Autobahn suite: `autobahn_client HOST:PORT` runs every case of a fuzzing server.
-use std::sync::Arc;
-
-use sockeye::{Client, Config, Error, Limits, Transport, WebSocket};
+use sockeye::{Client, Config, Error, Transport, WebSocket};
 
 const AGENT: &str = "sockeye";
 
@@ -25,9 +23,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 async fn open(url: &str) -> Result<WebSocket<Transport>, Error> {
     const MAX_MESSAGE: usize = 64 << 20;
-    let limits =
-        Limits { max_message: MAX_MESSAGE, max_frame: MAX_MESSAGE, max_fragments: 100_000, ..Limits::default() };
-    Client::new(url)?.config(Arc::new(Config { limits, ..Config::default() })).connect().await
+    let config = Config::with(|config| {
+        config.limits.max_message = MAX_MESSAGE;
+        config.limits.max_frame = MAX_MESSAGE;
+        config.limits.max_fragments = 100_000;
+    });
+    Client::new(url)?.config(config).connect().await
 }
 
 async fn run(url: &str) -> Result<(), Error> {

@@ -1,6 +1,6 @@
 //! The client under test against other libraries' echo servers: `interop_client URL SIZE…` sends a text and a binary
 //! message of each size, expects both back, and closes with 1000.
-use sockeye::{Client, CloseCode, Config, Limits, Message};
+use sockeye::{Client, CloseCode, Config, Message};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -8,8 +8,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let url = args.next().ok_or("usage: interop_client URL SIZE…")?;
     let sizes = args.map(|size| size.parse()).collect::<Result<Vec<usize>, _>>()?;
     let most = sizes.iter().copied().max().unwrap_or(0).max(1 << 20);
-    let limits = Limits { max_message: most, max_frame: most, ..Limits::default() };
-    let mut socket = Client::new(&url)?.config(Config { limits, ..Config::default() }).connect().await?;
+    let config = Config::with(|config| {
+        config.limits.max_message = most;
+        config.limits.max_frame = most;
+    });
+    let mut socket = Client::new(&url)?.config(config).connect().await?;
     for size in sizes {
         let text: String =
             "sockeye ä € 🐟 ".chars().cycle().scan(0, |len, c| fits(len, c, size).then_some(c)).collect();

@@ -3,7 +3,7 @@ use std::{fmt, io};
 
 use bytes::Bytes;
 use sockeye_proto::{
-    CloseCode, Party, SendError,
+    CloseCode, InvalidCloseCode, Party, PayloadTooLong, SendError,
     handshake::{HandshakeError, InvalidSubprotocol, Refusal, SubprotocolNotOffered},
 };
 
@@ -194,6 +194,18 @@ impl From<SubprotocolNotOffered> for Error {
 impl From<InvalidSubprotocol> for Error {
     fn from(_: InvalidSubprotocol) -> Self {
         Self::misuse("a subprotocol's name is a token of at most 4,096 bytes")
+    }
+}
+
+impl From<InvalidCloseCode> for Error {
+    fn from(_: InvalidCloseCode) -> Self {
+        Self::misuse("a number that must not stand in a Close frame was to be a close code")
+    }
+}
+
+impl From<PayloadTooLong> for Error {
+    fn from(_: PayloadTooLong) -> Self {
+        Self::misuse("a control frame carries at most 125 bytes")
     }
 }
 

@@ -27,7 +27,17 @@ const LINGER: Duration = Duration::from_secs(1);
 ///
 /// The default takes any origin and no subprotocol. A server that browsers reach with cookies wants
 /// [`OriginPolicy::same`] or a list.
+///
+/// ```
+/// use std::sync::Arc;
+/// use sockeye::{Config, OriginPolicy, ServerConfig};
+/// let config = ServerConfig::with(|config| {
+///     config.connection = Arc::new(Config::with(|config| config.limits.max_message = 64 * 1024));
+///     config.origins = OriginPolicy::same();
+/// });
+/// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ServerConfig {
     /// Limits and keepalive of the connections.
     pub connection: Arc<Config>,
@@ -37,6 +47,16 @@ pub struct ServerConfig {
     pub origins: OriginPolicy,
     /// Which subprotocols are spoken, and what happens to clients that speak none of them.
     pub subprotocols: SubprotocolPolicy,
+}
+
+impl ServerConfig {
+    /// The defaults, changed.
+    #[must_use]
+    pub fn with(change: impl FnOnce(&mut Self)) -> Self {
+        let mut config = Self::default();
+        change(&mut config);
+        config
+    }
 }
 
 impl Default for ServerConfig {
@@ -139,13 +159,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> HttpRequest<S> {
         (self.request, self.io, self.rest)
     }
 
-    /// Answers with a refusal and ends the connection: nothing more is read from it.
+    /// Answers with a refusal, or with the status of one, and ends the connection: nothing more is read from it.
     ///
     /// Returns the error to pass on ([`Error::is_refused`]).
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport.
-    pub async fn reject(self, refusal: Refusal) -> Error {
+    pub async fn reject(self, refusal: impl Into<Refusal>) -> Error {
+        let refusal = refusal.into();
         let head_only = self.request.method() == Method::HEAD;
         refuse(self.io, if head_only { refusal.without_body() } else { refusal }).await
     }
@@ -225,14 +246,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Handshake<S> {
     /// Accepts, with more headers in the response, such as `Set-Cookie`.
     ///
     /// # Errors
-    /// If the transport fails.
+    /// If the transport fails. If a header is the handshake's own (`Connection`, `Upgrade`, every `Sec-WebSocket-…`, and
+    /// those that announce a body), the client has been answered 500 and the code is `reserved_header`.
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport.
     pub async fn accept_with(self, headers: HeaderMap) -> Result<WebSocket<S>, Error> {
         let Self { http: HttpRequest { mut io, rest, .. }, offer, subprotocol, config, timeout: limit } = self;
-        let mut accepted = offer.accept(subprotocol)?;
-        accepted.response.headers_mut().extend(headers);
+        let accepted = offer.accept(subprotocol).map_err(Error::from);
+        let accepted = match accepted.and_then(|accepted| Ok(accepted.headers(headers)?)) {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                refuse(io, StatusCode::INTERNAL_SERVER_ERROR.into()).await;
+                return Err(error);
+            }
+        };
         // Messages are written when they are whole; waiting for more would only add the peer's delayed ACK.
         if let Some(stream) = (&io as &dyn Any).downcast_ref::<TcpStream>() {
             stream.set_nodelay(true).map_err(Error::io)?;
@@ -244,18 +272,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Handshake<S> {
         Ok(WebSocket::new(io, connection, &rest, Agreed { protocol: accepted.subprotocol, ..Agreed::default() }))
     }
 
-    /// Rejects with this status, such as 401, 403 or 503, and ends the connection.
+    /// Rejects with a status, such as 401, 403 or 503, or with a [`Refusal`] that has headers and a reason of its own; and
+    /// ends the connection.
     ///
-    /// Returns the error to pass on ([`Error::is_refused`]). A status that is none, or no refusal, becomes 500.
+    /// Returns the error to pass on ([`Error::is_refused`]).
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport.
-    pub async fn reject(self, status: u16) -> Error {
-        let status = StatusCode::from_u16(status)
-            .ok()
-            .filter(|status| status.is_client_error() || status.is_server_error())
-            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        self.http.reject(Refusal::with_status(status)).await
+    ///
+    /// ```no_run
+    /// # async fn run(request: sockeye::Handshake<tokio::net::TcpStream>) -> Result<(), sockeye::Error> {
+    /// use http::header::RETRY_AFTER;
+    /// use sockeye::Refusal;
+    ///
+    /// let busy = Refusal::from(503).header(RETRY_AFTER, 30.into()).reason_text("the room is full");
+    /// return Err(request.reject(busy).await);
+    /// # }
+    /// ```
+    pub async fn reject(self, refusal: impl Into<Refusal>) -> Error {
+        self.http.reject(refusal).await
     }
 }
 

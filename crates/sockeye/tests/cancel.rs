@@ -11,7 +11,7 @@ use std::{
 };
 
 use common::{Dice, KIB, pair, transport::Flaky};
-use sockeye::{CloseCode, Config, Limits, Message, WebSocket};
+use sockeye::{CloseCode, Config, Message, WebSocket};
 use tokio::{io::duplex, task::unconstrained};
 
 /// Futures dropped before they were done, for each seed.
@@ -41,13 +41,16 @@ async fn c15_dropped_futures_lose_nothing_and_tear_nothing() {
 }
 
 async fn run(seed: u64) {
-    // The clock stands still, so all pings come at once.
-    let (control_rate, control_burst) = (1_000_000, 1_000_000);
-    let limits =
-        Limits { high_water: 2 * KIB, max_write_queue: 32 * KIB, control_rate, control_burst, ..Limits::default() };
+    let config = Config::with(|config| {
+        config.limits.high_water = 2 * KIB;
+        config.limits.max_write_queue = 32 * KIB;
+        // The clock stands still, so all pings come at once.
+        config.limits.control_rate = 1_000_000;
+        config.limits.control_burst = 1_000_000;
+    });
     let io = duplex(700);
     let io = (Flaky::new(io.0, seed, 300), Flaky::new(io.1, seed + 50, 300));
-    let (client, server) = pair(io, Config { limits, ..Config::default() }).await;
+    let (client, server) = pair(io, config).await;
     let mut ends = [End::new(client), End::new(server)];
     let mut dice = Dice::new(seed);
     while ends.iter().map(|end| end.cancelled).sum::<usize>() < CANCELLATIONS {

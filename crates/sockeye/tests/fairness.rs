@@ -9,7 +9,7 @@ use std::sync::{
 };
 
 use common::{FIN, MIB, PONG, TEXT, head, masked, server, up_to, within};
-use sockeye::{Config, Limits};
+use sockeye::Config;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, duplex},
     net::{TcpListener, TcpStream},
@@ -91,8 +91,11 @@ async fn b13_over_tcp_with_echo() {
 /// Frames that are no messages are no way around the budget: `recv` never returns here, and still others have their turn.
 #[tokio::test]
 async fn pongs_without_end_do_not_starve_others() {
-    let limits = Limits { control_rate: 1_000_000, control_burst: 1_000_000, ..Limits::default() };
-    let (mut socket, mut peer) = server(MIB, Config { limits, ..Config::default() }).await;
+    let config = Config::with(|config| {
+        config.limits.control_rate = 1_000_000;
+        config.limits.control_burst = 1_000_000;
+    });
+    let (mut socket, mut peer) = server(MIB, config).await;
     let wire: Vec<u8> = (0..10_000).flat_map(|_| masked(FIN | PONG, b"")).collect();
     peer.write_all(&wire).await.unwrap();
     drop(peer);
@@ -105,7 +108,7 @@ async fn pongs_without_end_do_not_starve_others() {
 async fn a_large_message_in_small_pieces_does_not_starve_others() {
     let (io, mut peer) = duplex(MIB + 100);
     peer.write_all(common::UPGRADE).await.unwrap();
-    let config = sockeye::ServerConfig { connection: Arc::new(up_to(MIB)), ..Default::default() };
+    let config = sockeye::ServerConfig::with(|config| config.connection = Arc::new(up_to(MIB)));
     // A transport without a budget of its own would not yield; those of tokio do.
     let io = common::transport::Flaky::new(io, 1, 100);
     let mut socket = sockeye::Handshake::read(io, &config).await.unwrap().accept().await.unwrap();

@@ -5,16 +5,15 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use sockeye::{Client, Config, Limits, WebSocket};
+use sockeye::{Client, Config, WebSocket};
 use tokio::io::{AsyncRead, AsyncWrite, BufStream, duplex};
 
 /// The client's end over a transport that buffers what is written (8 KiB, as `BufStream` does), with 64 bytes of room behind it;
 /// and the server's end.
 async fn buffered_client(
-    limits: Limits,
+    config: Config,
 ) -> (WebSocket<impl AsyncRead + AsyncWrite + Unpin>, WebSocket<impl AsyncRead + AsyncWrite + Unpin>) {
     let (near, far) = duplex(64);
-    let config = Config { limits, ..Config::default() };
     let connect = Client::new("ws://example.org/").unwrap().config(config).connect_over(BufStream::new(near));
     let (client, server) = tokio::join!(connect, sockeye::accept(far));
     (client.unwrap(), server.unwrap())
@@ -27,8 +26,8 @@ fn poll_once<F: Future>(future: F) -> Poll<F::Output> {
 /// The queue was below `high_water`, but `ready` waited until the transport had emptied its own buffer as well.
 #[tokio::test]
 async fn ready_does_not_wait_for_a_flush() {
-    let limits = Limits { high_water: 500, ..Limits::default() };
-    let (mut client, mut server) = buffered_client(limits).await;
+    let config = Config::with(|config| config.limits.high_water = 500);
+    let (mut client, mut server) = buffered_client(config).await;
     client.try_send("x".repeat(2_400)).unwrap();
     assert!(matches!(poll_once(client.ready()), Poll::Ready(Ok(()))));
     let (flushed, received) = tokio::join!(client.flush(), server.recv());

@@ -96,7 +96,7 @@ fn leak(parts: &[&[u8]]) -> &'static [u8] {
 }
 
 fn server(config: Config) -> ServerConfig {
-    ServerConfig { connection: Arc::new(config), ..ServerConfig::default() }
+    ServerConfig::with(|server| server.connection = Arc::new(config))
 }
 
 /// Bytes of heap per connection, each of which has echoed a small and a large message and waits.

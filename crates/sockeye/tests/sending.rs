@@ -13,17 +13,17 @@ use std::{
 use common::{
     BINARY, FIN, KIB, TEXT, accept_over, assert_passed, masked, read_frame, server, transport::Holding, within,
 };
-use sockeye::{CloseCode, Config, Limits, Message, Prepared, SendError};
+use sockeye::{CloseCode, Config, Message, Prepared, SendError};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, duplex},
     time::Instant,
 };
 
 fn small_queue() -> Config {
-    Config {
-        limits: Limits { high_water: 4 * KIB, max_write_queue: 16 * KIB, ..Limits::default() },
-        ..Config::default()
-    }
+    Config::with(|config| {
+        config.limits.high_water = 4 * KIB;
+        config.limits.max_write_queue = 16 * KIB;
+    })
 }
 
 /// `feed` and `ready` wait above `high_water`, and go on when the peer has read.

@@ -100,7 +100,10 @@ impl Setting {
             config.limits.control_burst = 6;
         }
         if self.has(Self::KEEPALIVE) {
-            config.keepalive = Some(Keepalive { interval: Duration::from_secs(3), timeout: Duration::from_secs(2) });
+            config.keepalive = Some(Keepalive::with(|keepalive| {
+                keepalive.interval = Duration::from_secs(3);
+                keepalive.timeout = Duration::from_secs(2);
+            }));
         }
         config
     }

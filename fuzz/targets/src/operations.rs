@@ -110,7 +110,10 @@ impl<'a> World<'a> {
             config.limits.max_write_queue = 3_000;
         }
         if setting & 4 != 0 {
-            config.keepalive = Some(Keepalive { interval: Duration::from_secs(1), timeout: Duration::from_secs(7) });
+            config.keepalive = Some(Keepalive::with(|keepalive| {
+                keepalive.interval = Duration::from_secs(1);
+                keepalive.timeout = Duration::from_secs(7);
+            }));
         }
         let pipe = Pipe::default();
         let mut world = Self {
@@ -152,7 +155,7 @@ impl<'a> World<'a> {
         let opened = match self.role {
             Role::Server => {
                 self.comes(REQUEST, hasty);
-                let server = ServerConfig { connection: Arc::new(self.config.clone()), ..ServerConfig::default() };
+                let server = ServerConfig::with(|server| server.connection = Arc::new(self.config.clone()));
                 let accept = async { Handshake::read(pipe, &server).await?.accept().await };
                 pin!(accept).poll(&mut cx)
             }

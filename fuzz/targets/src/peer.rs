@@ -2,7 +2,7 @@
 use std::{sync::Arc, time::Instant};
 
 use sockeye_proto::{
-    CloseOutcome, Config, Connection, ControlPayload, Error, Event, Limits, Message, Output, Role,
+    CloseOutcome, Config, Connection, ControlPayload, Error, Event, Message, Output, Role,
     frame::{Header, MaskKey, OpCode},
 };
 
@@ -79,15 +79,14 @@ pub(crate) struct Understood {
 pub(crate) fn understand(from: Role, wire: &[u8]) -> Understood {
     let mut understood = Understood { torn: walk(from, wire), ..Understood::default() };
     let huge = usize::MAX / 2;
-    let limits = Limits {
-        max_frame: huge,
-        max_message: huge,
-        max_fragments: huge,
-        control_burst: u32::MAX,
-        ..Limits::default()
-    };
+    let config = Config::with(|config| {
+        config.limits.max_frame = huge;
+        config.limits.max_message = huge;
+        config.limits.max_fragments = huge;
+        config.limits.control_burst = u32::MAX;
+    });
     let now = Instant::now();
-    let mut peer = connection(other(from), Config { limits, keepalive: None }, now);
+    let mut peer = connection(other(from), config, now);
     let (mut wire, mut at) = (wire.to_vec(), 0);
     loop {
         match peer.poll_output() {

@@ -6,6 +6,7 @@ use url::{Host, Url};
 use super::HandshakeLimits;
 use super::accept_key::encode_nonce;
 use super::error::{HandshakeError, Kind};
+use super::fields::is_reserved;
 use super::head::is_secret;
 use super::response::ReadResponse;
 use super::subprotocol::Subprotocol;
@@ -212,18 +213,4 @@ impl ClientRequest {
             self.headers.insert(name, value);
         }
     }
-}
-
-fn is_reserved(name: &HeaderName) -> bool {
-    const RESERVED: [HeaderName; 8] = [
-        header::HOST,
-        header::CONNECTION,
-        header::UPGRADE,
-        header::CONTENT_LENGTH,
-        header::TRANSFER_ENCODING,
-        header::TE,
-        header::TRAILER,
-        header::EXPECT,
-    ];
-    RESERVED.contains(name) || name.as_str().starts_with("sec-websocket-")
 }

@@ -5,7 +5,7 @@ use http::Response;
 
 use super::head::HeadError;
 
-/// Why a client's opening handshake failed.
+/// Why an opening handshake failed: at a client, or by what a server's program wanted to add to it.
 ///
 /// The questions below and [`code`](Self::code) are stable; the text is for people.
 ///

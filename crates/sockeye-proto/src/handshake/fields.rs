@@ -132,6 +132,21 @@ pub(super) fn list_contains(headers: &HeaderMap, name: &HeaderName, wanted: &str
     list(&headers.get_all(name)).any(|element| element.eq_ignore_ascii_case(wanted))
 }
 
+/// Whether a header is the handshake's own, which a program cannot set beside it.
+pub(super) fn is_reserved(name: &HeaderName) -> bool {
+    const RESERVED: [HeaderName; 8] = [
+        header::HOST,
+        header::CONNECTION,
+        header::UPGRADE,
+        header::CONTENT_LENGTH,
+        header::TRANSFER_ENCODING,
+        header::TE,
+        header::TRAILER,
+        header::EXPECT,
+    ];
+    RESERVED.contains(name) || name.as_str().starts_with("sec-websocket-")
+}
+
 /// The elements of a comma-separated header, empty ones too. A value that is not ASCII counts as one empty element.
 fn list<'a>(values: &GetAll<'a, HeaderValue>) -> impl Iterator<Item = &'a str> + use<'a> {
     values

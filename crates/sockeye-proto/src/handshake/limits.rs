@@ -7,8 +7,7 @@ use std::time::Duration;
 /// ```
 /// use sockeye_proto::handshake::HandshakeLimits;
 ///
-/// let mut limits = HandshakeLimits::default();
-/// limits.max_headers = 32;
+/// let limits = HandshakeLimits::with(|limits| limits.max_headers = 32);
 /// assert_eq!(limits.max_head, 16 * 1024);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +32,16 @@ pub struct HandshakeLimits {
     ///
     /// This crate has no clock: the I/O layer holds this deadline and tells the state when it has passed.
     pub timeout: Duration,
+}
+
+impl HandshakeLimits {
+    /// The defaults, changed.
+    #[must_use]
+    pub fn with(change: impl FnOnce(&mut Self)) -> Self {
+        let mut limits = Self::default();
+        change(&mut limits);
+        limits
+    }
 }
 
 impl Default for HandshakeLimits {

@@ -4,8 +4,9 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Version};
 
 use super::accept_key::{accept_key, is_key};
+use super::error::{HandshakeError, Kind};
 use super::extensions::{ExtensionOffer, parse_offers};
-use super::fields::{self, BodyLength, Single, single};
+use super::fields::{self, BodyLength, Single, is_reserved, single};
 use super::origin::OriginPolicy;
 use super::refusal::{Cause, Refusal};
 use super::subprotocol::{Subprotocol, SubprotocolPolicy, parse_list};
@@ -46,7 +47,7 @@ pub struct Offer {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Accepted {
-    /// The response with status 101. More headers may be added before it is written.
+    /// The response with status 101. [`headers`](Self::headers) adds to it.
     pub response: Response<()>,
     /// The subprotocol that the response names.
     pub subprotocol: Option<Subprotocol>,
@@ -180,6 +181,22 @@ impl Offer {
     #[must_use]
     pub fn key(&self) -> &str {
         &self.key
+    }
+}
+
+impl Accepted {
+    /// Adds headers to the response, such as `Set-Cookie`.
+    ///
+    /// # Errors
+    ///
+    /// Fails with a [user error](HandshakeError::is_user) if one is the handshake's own: `Connection`, `Upgrade`, every
+    /// `Sec-WebSocket-…`, and those that announce a body.
+    pub fn headers(mut self, headers: HeaderMap) -> Result<Self, HandshakeError> {
+        if let Some(name) = headers.keys().find(|name| is_reserved(name)) {
+            return Err(Kind::ReservedHeader(name.clone()).into());
+        }
+        self.response.headers_mut().extend(headers);
+        Ok(self)
     }
 }
 

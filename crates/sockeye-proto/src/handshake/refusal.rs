@@ -1,4 +1,4 @@
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use bytes::BytesMut;
 use http::StatusCode;
@@ -11,10 +11,10 @@ use super::head::HeadError;
 /// Every refusal closes the connection, so nothing that follows on it is ever answered.
 ///
 /// ```
-/// use http::{StatusCode, header};
+/// use http::header;
 /// use sockeye_proto::handshake::Refusal;
 ///
-/// let refusal = Refusal::with_status(StatusCode::TOO_MANY_REQUESTS).header(header::RETRY_AFTER, 30.into());
+/// let refusal = Refusal::from(429).header(header::RETRY_AFTER, 30.into());
 /// let response = refusal.response();
 /// assert_eq!(response.status(), 429);
 /// assert_eq!(response.headers()["retry-after"], "30");
@@ -24,7 +24,7 @@ use super::head::HeadError;
 pub struct Refusal {
     status: StatusCode,
     code: &'static str,
-    reason: &'static str,
+    reason: Cow<'static, str>,
     /// `false` only in an answer to `HEAD`.
     has_body: bool,
     /// Most refusals have none, and a map is far larger than the rest.
@@ -74,8 +74,8 @@ impl Refusal {
 
     /// Replaces the sentence, which is sent as the body of the response.
     #[must_use]
-    pub fn reason_text(mut self, reason: &'static str) -> Self {
-        self.reason = reason;
+    pub fn reason_text(mut self, reason: impl Into<Cow<'static, str>>) -> Self {
+        self.reason = reason.into();
         self
     }
 
@@ -100,8 +100,8 @@ impl Refusal {
 
     /// One sentence for people. Its text is no part of the interface.
     #[must_use]
-    pub fn reason(&self) -> &'static str {
-        self.reason
+    pub fn reason(&self) -> &str {
+        &self.reason
     }
 
     /// The head of the response, which goes with [`body`](Self::body).
@@ -125,8 +125,8 @@ impl Refusal {
 
     /// The body of the response: the reason.
     #[must_use]
-    pub fn body(&self) -> &'static str {
-        if self.has_body { self.reason } else { "" }
+    pub fn body(&self) -> &str {
+        if self.has_body { &self.reason } else { "" }
     }
 
     /// Appends the whole response, head and body.
@@ -135,7 +135,22 @@ impl Refusal {
     }
 
     fn new(status: StatusCode, code: &'static str, reason: &'static str) -> Self {
-        Self { status, code, reason, has_body: true, headers: None }
+        Self { status, code, reason: Cow::Borrowed(reason), has_body: true, headers: None }
+    }
+}
+
+/// [`Refusal::with_status`].
+impl From<StatusCode> for Refusal {
+    fn from(status: StatusCode) -> Self {
+        Self::with_status(status)
+    }
+}
+
+/// [`Refusal::with_status`]. A number that is no status between 300 and 599 becomes 500.
+impl From<u16> for Refusal {
+    fn from(status: u16) -> Self {
+        let status = StatusCode::from_u16(status).ok().filter(|status| status.as_u16() < 600);
+        Self::with_status(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR))
     }
 }
 

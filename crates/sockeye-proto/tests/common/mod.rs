@@ -37,13 +37,15 @@ pub(crate) fn millis(millis: u64) -> Duration {
 }
 
 pub(crate) fn with_limits(change: impl FnOnce(&mut Limits)) -> Config {
-    let mut config = Config::default();
-    change(&mut config.limits);
-    config
+    Config::with(|config| change(&mut config.limits))
 }
 
 pub(crate) fn with_keepalive(interval: u64, timeout: u64) -> Config {
-    Config { keepalive: Some(Keepalive { interval: secs(interval), timeout: secs(timeout) }), ..Config::default() }
+    let keepalive = Keepalive::with(|keepalive| {
+        keepalive.interval = secs(interval);
+        keepalive.timeout = secs(timeout);
+    });
+    Config::with(|config| config.keepalive = Some(keepalive))
 }
 
 /// A whole frame as the end of this role sends it. `first` is the first byte: FIN, reserved bits, opcode.

@@ -33,13 +33,12 @@ const MAX_STATE: usize = 1024 * 1024;
 /// state fits in the queue behind [`ENOUGH`].
 pub(super) fn limits() -> Limits {
     const MAX_MESSAGE: usize = 64 * 1024;
-    Limits {
-        max_message: MAX_MESSAGE,
-        max_frame: MAX_MESSAGE,
-        max_fragments: 256,
-        max_write_queue: MAX_STATE + 2 * ENOUGH,
-        ..Limits::default()
-    }
+    Limits::with(|limits| {
+        limits.max_message = MAX_MESSAGE;
+        limits.max_frame = MAX_MESSAGE;
+        limits.max_fragments = 256;
+        limits.max_write_queue = MAX_STATE + 2 * ENOUGH;
+    })
 }
 
 /// What clients send. Other members are ignored.

@@ -24,7 +24,11 @@ pub(super) fn room() -> Room {
 
 pub(super) fn limits() -> Limits {
     const MAX_MESSAGE: usize = 4 * 1024;
-    Limits { max_message: MAX_MESSAGE, max_frame: MAX_MESSAGE, max_fragments: 256, ..Limits::default() }
+    Limits::with(|limits| {
+        limits.max_message = MAX_MESSAGE;
+        limits.max_frame = MAX_MESSAGE;
+        limits.max_fragments = 256;
+    })
 }
 
 pub(super) async fn run(room: &Room, socket: &mut WebSocket, stop: &CancellationToken) {

@@ -25,17 +25,21 @@ pub(crate) struct Demos {
 impl Demos {
     pub(crate) fn new(options: &ServerOptions, origins: &OriginPolicy) -> Result<Self, InvalidSubprotocol> {
         let subprotocols = SubprotocolPolicy::required_if_offered([Subprotocol::new("json")?]);
-        let echo = Limits {
-            max_message: options.max_message,
-            max_frame: options.max_message,
-            max_fragments: options.max_fragments,
-            ..Limits::default()
-        };
-        let configs = [echo, chat::limits(), cursors::limits()].map(|limits| ServerConfig {
-            connection: Arc::new(Config { limits, keepalive: Some(Keepalive::default()) }),
-            handshake: HandshakeLimits::default(),
-            origins: origins.clone(),
-            subprotocols: subprotocols.clone(),
+        let echo = Limits::with(|limits| {
+            limits.max_message = options.max_message;
+            limits.max_frame = options.max_message;
+            limits.max_fragments = options.max_fragments;
+        });
+        let configs = [echo, chat::limits(), cursors::limits()].map(|limits| {
+            let connection = Config::with(|config| {
+                config.limits = limits;
+                config.keepalive = Some(Keepalive::default());
+            });
+            ServerConfig::with(|config| {
+                config.connection = Arc::new(connection);
+                config.origins = origins.clone();
+                config.subprotocols = subprotocols.clone();
+            })
         });
         Ok(Self { site: options.site, configs, chat: chat::Chat::new(), cursors: cursors::room() })
     }

@@ -7,7 +7,7 @@ pub(crate) mod transport;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use sockeye::{Client, Config, Handshake, Keepalive, Limits, ServerConfig, WebSocket};
+use sockeye::{Client, Config, Handshake, Keepalive, ServerConfig, WebSocket};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex},
     time::{Instant, timeout},
@@ -97,7 +97,7 @@ pub(crate) async fn accept_over<S>(io: S, mut peer: DuplexStream, config: Config
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let config = ServerConfig { connection: Arc::new(config), ..ServerConfig::default() };
+    let config = ServerConfig::with(|server| server.connection = Arc::new(config));
     let accept = async { Handshake::read(io, &config).await.unwrap().accept().await.unwrap() };
     let ask = async {
         peer.write_all(UPGRADE).await.unwrap();
@@ -130,7 +130,7 @@ pub(crate) async fn pair<S>(io: (S, S), config: Config) -> (WebSocket<S>, WebSoc
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let server = ServerConfig { connection: Arc::new(config.clone()), ..ServerConfig::default() };
+    let server = ServerConfig::with(|server| server.connection = Arc::new(config.clone()));
     let connect = async { Client::new("ws://a/").unwrap().config(config).connect_over(io.0).await.unwrap() };
     let accept = async { Handshake::read(io.1, &server).await.unwrap().accept().await.unwrap() };
     tokio::join!(connect, accept)
@@ -148,13 +148,16 @@ pub(crate) fn switching(request: &str, more: &str) -> String {
 
 /// Defaults with pings.
 pub(crate) fn with_keepalive() -> Config {
-    Config { keepalive: Some(Keepalive::default()), ..Config::default() }
+    Config::with(|config| config.keepalive = Some(Keepalive::default()))
 }
 
 /// Defaults with a larger message and send queue.
 pub(crate) fn up_to(bytes: usize) -> Config {
-    let limits = Limits { max_message: bytes, max_frame: bytes, max_write_queue: bytes, ..Limits::default() };
-    Config { limits, ..Config::default() }
+    Config::with(|config| {
+        config.limits.max_message = bytes;
+        config.limits.max_frame = bytes;
+        config.limits.max_write_queue = bytes;
+    })
 }
 
 /// Bounds a test. Where the clock stands still, a test that waits for nothing gets there at once.
