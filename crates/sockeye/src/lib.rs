@@ -61,7 +61,7 @@ pub use server::{Handshake, HttpRequest, ServerConfig, accept};
 pub use socket::WebSocket;
 pub use sockeye_proto as proto;
 pub use sockeye_proto::{
-    CloseCode, CloseFrame, CloseOutcome, CloseReason, Config, ControlPayload, Keepalive, Limits, Message, Party,
+    CloseCode, CloseFrame, CloseOutcome, CloseReason, Config, ControlPayload, Event, Keepalive, Limits, Message, Party,
     Prepared, Rate, ReadyState, Role, SendError, Utf8Bytes,
     handshake::{HandshakeLimits, OriginPolicy, Refusal, Subprotocol, SubprotocolPolicy},
 };
