@@ -80,9 +80,10 @@ pub(crate) enum DemoName {
 ///
 /// Lines of the input are sent as messages; messages that come are printed, each as a line.
 ///
-/// In a terminal lines can be edited and found again (arrows, Ctrl-R), `/ping [TEXT]`, `/close [CODE [REASON]]` and `/help`
+/// In a terminal lines can be edited and found again with the arrows, `/ping [TEXT]`, `/close [CODE [REASON]]` and `/help`
 /// are commands, and a line that starts with `//` is sent without its first slash. What comes is marked with `<`, and
 /// control characters in it are shown, not obeyed. Ctrl-D closes; Ctrl-C leaves with 1001, a second one at once.
+/// NO_COLOR is honoured.
 ///
 /// From a pipe every line is a message, and the end of the input closes with 1000; what still comes before the server's own
 /// Close is printed. Into a pipe messages go as they are.

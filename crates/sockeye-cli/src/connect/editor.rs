@@ -1,143 +1,118 @@
 //! A line being typed at a terminal: edited, remembered, and left whole by what comes meanwhile.
 use std::{
-    borrow::Cow,
-    env, fs,
+    collections::VecDeque,
+    env,
+    fs::{DirBuilder, OpenOptions},
     io::{self, Write},
+    num::NonZeroUsize,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::{self, JoinHandle},
-    time::Duration,
 };
 
-use reedline::{
-    ExternalPrinter, FileBackedHistory, Prompt, PromptEditMode, PromptHistorySearch, PromptHistorySearchStatus,
-    Reedline, Signal,
-};
-use tokio::sync::mpsc;
+use liso::{Color, History, InputOutput, Line, OutputOnly, Response};
 
-/// How often the editor looks for messages to show.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// Lines on their way to the screen.
-const PRINTING: usize = 256;
-/// Lines typed that the connection has not taken yet.
+/// Lines typed ahead of the connection; more are refused.
 const TYPED: usize = 256;
 /// Lines remembered.
-const HISTORY: usize = 1_000;
+const HISTORY: NonZeroUsize = NonZeroUsize::new(1_000).unwrap();
 
 #[derive(Debug)]
 pub(super) enum Typed {
     Line(String),
     /// Ctrl-D.
     End,
-    Failed(io::Error),
+    /// Ctrl-C.
+    Interrupt,
+    /// So many bytes have been shown.
+    Shown(usize),
+    /// A line that is not sent, because too many wait.
+    Refused,
+    /// The terminal has gone.
+    Gone,
 }
 
-/// The editor, on a thread of its own. It never waits for the connection, so whoever prints never waits for long.
+/// The editor. It gives the terminal back as it was when it is dropped, with all that was to be shown on it.
 pub(super) struct Editor {
-    printer: ExternalPrinter<String>,
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-pub(super) struct Keyboard {
-    pub(super) typed: mpsc::Receiver<Typed>,
-    /// Ctrl-C; apart, because it must not wait behind lines.
-    pub(super) interrupts: mpsc::Receiver<()>,
+    terminal: InputOutput,
+    lines: VecDeque<Typed>,
 }
 
 impl Editor {
     /// Whether this terminal can do it.
     pub(super) fn is_possible() -> bool {
-        env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb")
+        env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb" && term != "pipe")
     }
 
-    pub(super) fn start(with_history: bool, colour: bool) -> (Self, Keyboard) {
-        let (send_typed, typed) = mpsc::channel(TYPED);
-        let (send_interrupt, interrupts) = mpsc::channel(2);
-        let printer = ExternalPrinter::new(PRINTING);
-        let stop = Arc::new(AtomicBool::new(false));
-        let line = line_editor(with_history, colour, &printer, &stop);
-        let thread = thread::spawn(move || read(line, &send_typed, &send_interrupt));
-        (Self { printer, stop, thread: Some(thread) }, Keyboard { typed, interrupts })
-    }
-
-    pub(super) fn printer(&self) -> ExternalPrinter<String> {
-        self.printer.clone()
-    }
-
-    /// Gives the terminal back as it was, with all that was to be shown on it.
-    pub(super) fn stop(&mut self) {
-        let Some(thread) = self.thread.take() else { return };
-        self.stop.store(true, Ordering::Relaxed);
-        let _ = thread.join();
-        let mut out = io::stdout().lock();
-        // The prompt of a line that will not be typed any more.
-        let _ = out.write_all(b"\r\x1b[J");
-        while let Some(line) = self.printer.get_line() {
-            let _ = writeln!(out, "{line}");
+    pub(super) fn start(with_history: bool, colour: bool) -> Self {
+        let terminal = InputOutput::new();
+        let history = history_path().filter(|_| with_history).and_then(|path| remembered(path).ok());
+        // Without a file it remembers as long as it runs.
+        terminal.swap_history(history.unwrap_or_default());
+        let mut prompt = Line::new();
+        if colour {
+            prompt.set_fg_color(Some(Color::Green));
         }
-        let _ = out.flush();
+        prompt.add_text(">").set_fg_color(None).add_text(" ");
+        terminal.prompt(prompt, true, false);
+        Self { terminal, lines: VecDeque::new() }
     }
-}
 
-impl Drop for Editor {
-    fn drop(&mut self) {
-        self.stop();
+    pub(super) fn printer(&self) -> OutputOnly {
+        self.terminal.clone_output()
     }
-}
 
-fn line_editor(
-    with_history: bool,
-    colour: bool,
-    printer: &ExternalPrinter<String>,
-    stop: &Arc<AtomicBool>,
-) -> Reedline {
-    let mut line = Reedline::create()
-        .with_external_printer(printer.clone())
-        .with_break_signal(stop.clone())
-        .with_poll_interval(LOOK_EVERY)
-        .with_ansi_colors(colour)
-        // As shells have it: what is typed behind a space is not remembered.
-        .with_history_exclusion_prefix(Some(" ".to_owned()));
-    if with_history
-        && let Some(path) = history_path()
-        && make_private(&path).is_ok()
-        && let Ok(history) = FileBackedHistory::with_file(HISTORY, path)
-    {
-        line = line.with_history(Box::new(history));
-    }
-    line
-}
-
-/// Until the editor is told to stop: also after Ctrl-D and Ctrl-C it shows what comes.
-fn read(mut line: Reedline, typed: &mpsc::Sender<Typed>, interrupts: &mpsc::Sender<()>) {
-    loop {
-        let event = match line.read_line(&Mark) {
-            Ok(Signal::Success(text)) if text.is_empty() => continue,
-            Ok(Signal::Success(text)) => Typed::Line(text),
-            Ok(Signal::CtrlC) => {
-                // Two are enough to end at once.
-                let _ = interrupts.try_send(());
-                continue;
+    /// What happens next at the keyboard. Keys are listened to all the time, or Ctrl-C would wait behind lines that the
+    /// connection does not take. Dropping the future loses nothing.
+    pub(super) async fn next(&mut self, takes_lines: bool) -> Typed {
+        loop {
+            if takes_lines && let Some(line) = self.lines.pop_front() {
+                return line;
             }
-            Ok(Signal::CtrlD) => Typed::End,
-            Ok(_) => return,
-            Err(error) => Typed::Failed(error),
-        };
-        let failed = matches!(event, Typed::Failed(_));
-        match typed.try_send(event) {
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                eprintln!("* not sent: the server takes nothing at the moment; try again later");
+            let typed = match self.terminal.read_async().await {
+                Response::Input(line) if line.is_empty() => continue,
+                Response::Input(line) => Typed::Line(line),
+                Response::Finish => Typed::End,
+                Response::Quit => return Typed::Interrupt,
+                Response::Custom(shown) => return Typed::Shown(shown.downcast().map_or(0, |bytes| *bytes)),
+                Response::Dead => return Typed::Gone,
+                _ => continue,
+            };
+            if self.lines.len() >= TYPED {
+                return Typed::Refused;
             }
-            Err(mpsc::error::TrySendError::Closed(_)) => return,
-            Ok(()) if failed => return,
-            Ok(()) => {}
+            self.lines.push_back(typed);
         }
     }
+
+    /// Gives the terminal back.
+    pub(super) async fn stop(self) {
+        self.terminal.die().await;
+    }
+}
+
+/// The lines of former sessions, kept in this file.
+fn remembered(path: PathBuf) -> io::Result<History> {
+    if let Some(folder) = path.parent() {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    let mut history = History::new();
+    match history.read_history_from(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    history.set_limit(Some(HISTORY)).set_autosave_interval(NonZeroUsize::new(1));
+    history.set_autosave_handler(Some(Box::new(move |history| save(&path, history.get_lines()))));
+    Ok(history)
+}
+
+/// Lines may hold secrets: the file is its owner's alone, and, as shells have it, what is typed behind a space is not kept.
+fn save(path: &Path, lines: &[String]) -> io::Result<()> {
+    let beside = path.with_extension("new");
+    let mut file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&beside)?;
+    let kept = lines.iter().filter(|line| !line.starts_with(' '));
+    let text = kept.flat_map(|line| [line.as_str(), "\n"]).collect::<String>();
+    file.write_all(text.as_bytes())?;
+    std::fs::rename(beside, path)
 }
 
 /// Where the XDG base directory specification wants state that should survive restarts.
@@ -145,41 +120,4 @@ fn history_path() -> Option<PathBuf> {
     let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")))?;
     Some(state.join("sockeye/connect-history"))
-}
-
-/// Lines may hold secrets: the file is its owner's alone.
-fn make_private(path: &Path) -> io::Result<()> {
-    if let Some(folder) = path.parent() {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    }
-    fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path).map(drop)
-}
-
-/// The prompt.
-struct Mark;
-
-impl Prompt for Mark {
-    fn render_prompt_left(&self) -> Cow<'_, str> {
-        Cow::Borrowed("")
-    }
-
-    fn render_prompt_right(&self) -> Cow<'_, str> {
-        Cow::Borrowed("")
-    }
-
-    fn render_prompt_indicator(&self, _mode: PromptEditMode) -> Cow<'_, str> {
-        Cow::Borrowed("> ")
-    }
-
-    fn render_prompt_multiline_indicator(&self) -> Cow<'_, str> {
-        Cow::Borrowed("  ")
-    }
-
-    fn render_prompt_history_search_indicator(&self, search: PromptHistorySearch) -> Cow<'_, str> {
-        let found = match search.status {
-            PromptHistorySearchStatus::Passing => "",
-            PromptHistorySearchStatus::Failing => "nothing ",
-        };
-        Cow::Owned(format!("({found}in history: {}) ", search.term))
-    }
 }

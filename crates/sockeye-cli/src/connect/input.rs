@@ -18,7 +18,7 @@ use tokio::{
     time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until},
 };
 
-use super::editor::{Keyboard, Typed};
+use super::editor::{Editor, Typed};
 
 /// Lines read ahead of the connection.
 const LINES: usize = 16;
@@ -26,6 +26,14 @@ const LINES: usize = 16;
 #[derive(Debug)]
 pub(super) enum Asked {
     Line(Vec<u8>),
+    /// A line from the terminal's editor, which does not leave it on the screen by itself.
+    Typed(String),
+    /// A typed line that is not taken, because too many wait.
+    Refused,
+    /// The terminal's editor has shown so many bytes.
+    Shown(usize),
+    /// The terminal has gone.
+    Hangup,
     /// The input has ended; told once.
     InputEnd,
     Interrupt,
@@ -38,7 +46,7 @@ pub(super) enum Asked {
 
 enum Lines {
     Piped(mpsc::Receiver<io::Result<Vec<u8>>>),
-    Typed(Keyboard),
+    Typed(Editor),
     Ended,
 }
 
@@ -54,12 +62,12 @@ pub(super) struct Input {
 impl Input {
     /// Reads from a terminal's editor, or, if there is none, plainly.
     pub(super) fn new(
-        keyboard: Option<Keyboard>,
+        editor: Option<Editor>,
         ping_interval: Option<Duration>,
         deadline: Option<Instant>,
     ) -> io::Result<Self> {
         Ok(Self {
-            lines: keyboard.map_or_else(|| Lines::Piped(read_lines()), Lines::Typed),
+            lines: editor.map_or_else(|| Lines::Piped(read_lines()), Lines::Typed),
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             ping: ping_interval.map(|every| {
@@ -70,6 +78,13 @@ impl Input {
             deadline,
             output: watch_output(),
         })
+    }
+
+    /// Gives a terminal back as it was.
+    pub(super) async fn stop(self) {
+        if let Lines::Typed(editor) = self.lines {
+            editor.stop().await;
+        }
     }
 
     /// Asks for the end within this time.
@@ -101,18 +116,15 @@ async fn next_line(lines: &mut Lines, takes_lines: bool) -> io::Result<Asked> {
             Some(line) => return Ok(Asked::Line(line?)),
             None => Asked::InputEnd,
         },
-        Lines::Typed(Keyboard { typed, interrupts }) => {
-            tokio::select! {
-                biased;
-                Some(()) = interrupts.recv() => return Ok(Asked::Interrupt),
-                line = typed.recv(), if takes_lines => match line {
-                    Some(Typed::Line(line)) => return Ok(Asked::Line(line.into_bytes())),
-                    Some(Typed::End) => return Ok(Asked::InputEnd),
-                    Some(Typed::Failed(error)) => return Err(error),
-                    None => Asked::InputEnd,
-                },
-                else => pending().await,
-            }
+        Lines::Typed(editor) => {
+            return Ok(match editor.next(takes_lines).await {
+                Typed::Line(line) => Asked::Typed(line),
+                Typed::End => Asked::InputEnd,
+                Typed::Interrupt => Asked::Interrupt,
+                Typed::Shown(bytes) => Asked::Shown(bytes),
+                Typed::Refused => Asked::Refused,
+                Typed::Gone => Asked::Hangup,
+            });
         }
         Lines::Piped(_) | Lines::Ended => pending().await,
     };

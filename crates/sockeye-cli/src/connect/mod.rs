@@ -51,20 +51,15 @@ async fn converse(args: &args::Connect, output: &mut Output) -> Result<(), Failu
         None => open(args).await,
     }
     .map_err(|error| Failure::opening(&args.url, error))?;
-    let (mut editor, keyboard) = if output.is_chatty() && Editor::is_possible() {
-        let (editor, keyboard) = Editor::start(!args.no_history, output.has_colour());
+    let editor = (output.is_chatty() && Editor::is_possible()).then(|| {
+        let editor = Editor::start(!args.no_history, output.has_colour());
         output.set_editor(Some(editor.printer()));
-        (Some(editor), Some(keyboard))
-    } else {
-        (None, None)
-    };
-    let mut input = Input::new(keyboard, args.ping_interval, deadline)?;
-    let mut session = Session::new(socket, args, output);
-    let result = session.run(&mut input).await;
+        editor
+    });
+    let mut input = Input::new(editor, args.ping_interval, deadline)?;
+    let result = Session::new(socket, args, output).run(&mut input).await;
     output.set_editor(None);
-    if let Some(editor) = &mut editor {
-        editor.stop();
-    }
+    input.stop().await;
     result
 }
 
@@ -138,7 +133,7 @@ impl<'a> Session<'a> {
         loop {
             let takes_lines = self.takes_lines();
             tokio::select! {
-                event = self.socket.recv_event() => match event? {
+                event = self.socket.recv_event(), if self.output.has_room() => match event? {
                     Some(event) => self.happened(&event)?,
                     None => return self.verdict(),
                 },
@@ -167,7 +162,8 @@ impl<'a> Session<'a> {
                 note = format!("{note}, {what} {value}");
             }
         }
-        self.output.note(&format!("{note}; /help for commands"))
+        self.output.note(&format!("{note}; /help for commands"));
+        Ok(())
     }
 
     fn takes_lines(&self) -> bool {
@@ -200,14 +196,29 @@ impl<'a> Session<'a> {
             None => format!("pong {name}, for no ping of ours"),
         };
         if self.args.ping_interval.is_some() && !self.args.json {
-            return self.output.say(&note);
+            self.output.say(&note);
+        } else {
+            self.output.note(&note);
         }
-        self.output.note(&note)
+        Ok(())
     }
 
     fn obey(&mut self, asked: Asked) -> Result<(), Failure> {
         match asked {
-            Asked::Line(line) => self.take(line)?,
+            Asked::Line(line) if input::is_typed() => self.command(&String::from_utf8_lossy(&line))?,
+            Asked::Line(line) => self.send(line)?,
+            Asked::Typed(line) => {
+                self.output.echo(&line);
+                self.command(&line)?;
+            }
+            Asked::Refused => {
+                self.output.say("not sent: the server takes nothing at the moment; try again later");
+            }
+            Asked::Shown(bytes) => self.output.shown(bytes),
+            Asked::Hangup => {
+                self.output.set_editor(None);
+                self.output.set_gone();
+            }
             // Whoever waits for a number of messages has asked, and waits for the answers.
             Asked::InputEnd if self.args.no_close || self.args.count.is_some() => {}
             Asked::InputEnd => self.socket.start_close(CloseCode::NORMAL, ""),
@@ -227,17 +238,14 @@ impl<'a> Session<'a> {
         self.socket.start_close(code, "");
     }
 
-    /// Does what a line asks for.
-    fn take(&mut self, line: Vec<u8>) -> Result<(), Failure> {
-        if !input::is_typed() {
-            return self.send(line);
-        }
-        match parse(&String::from_utf8_lossy(&line)) {
+    /// Does what a typed line asks for.
+    fn command(&mut self, line: &str) -> Result<(), Failure> {
+        match parse(line) {
             Command::Send(text) => return self.send(text.as_bytes().to_vec()),
             Command::Ping(text) => self.ping(text)?,
             Command::Close(code, reason) => self.socket.start_close(code, reason),
-            Command::Help => self.output.say(command::HELP)?,
-            Command::Wrong(why) => self.output.say(&why)?,
+            Command::Help => self.output.say(command::HELP),
+            Command::Wrong(why) => self.output.say(&why),
         }
         Ok(())
     }
@@ -270,7 +278,7 @@ impl<'a> Session<'a> {
                 self.pings.sent(payload.clone(), Instant::now());
                 self.socket.try_ping(payload).map_err(sockeye::Error::from)?;
             }
-            Err(error) => self.output.say(&error.to_string())?,
+            Err(error) => self.output.say(&error.to_string()),
         }
         Ok(())
     }
@@ -280,7 +288,7 @@ impl<'a> Session<'a> {
         let outcome = self.socket.close_outcome().cloned();
         if let Some(outcome) = &outcome {
             self.output.event(&event::Event::close(outcome))?;
-            self.output.note(&goodbye(outcome))?;
+            self.output.note(&goodbye(outcome));
         }
         let Some(outcome) = outcome else { return Err(Failure::lost("the connection was lost")) };
         if !outcome.is_clean() {

@@ -5,7 +5,7 @@ use std::{
 };
 
 use data_encoding::HEXLOWER;
-use reedline::ExternalPrinter;
+use liso::{Color, Line, OutputOnly, Style};
 use sockeye::Message;
 use unicode_width::UnicodeWidthChar;
 
@@ -16,9 +16,16 @@ const PREVIEW: usize = 24;
 /// Columns of the marks before what is shown.
 const MARK: usize = 2;
 const TAB: usize = 8;
-const CYAN: &str = "\x1b[36m";
-const DIM: &str = "\x1b[2m";
-const RESET: &str = "\x1b[0m";
+/// No more is received while this much waits for the screen.
+const UNSHOWN: usize = 256 * 1024;
+
+/// What stands before a line at a terminal, and tells who says it.
+#[derive(Clone, Copy)]
+enum Mark {
+    Text,
+    Binary,
+    Note,
+}
 
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, each asked by its name")]
 pub(super) struct Output {
@@ -31,7 +38,9 @@ pub(super) struct Output {
     chatty: bool,
     colour: bool,
     /// While a line is edited, all goes through the editor, which knows where the line is.
-    editor: Option<ExternalPrinter<String>>,
+    editor: Option<OutputOnly>,
+    /// Bytes the editor was given and has not shown yet.
+    unshown: usize,
     /// Whoever read the output has gone; nobody misses what comes.
     gone: bool,
 }
@@ -41,7 +50,7 @@ impl Output {
         let terminal = io::stdout().is_terminal();
         let chatty = terminal && io::stdin().is_terminal();
         let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Self { json, binary, terminal, chatty, colour, editor: None, gone: false }
+        Self { json, binary, terminal, chatty, colour, editor: None, unshown: 0, gone: false }
     }
 
     pub(super) fn is_chatty(&self) -> bool {
@@ -60,8 +69,19 @@ impl Output {
         self.gone = true;
     }
 
-    pub(super) fn set_editor(&mut self, editor: Option<ExternalPrinter<String>>) {
+    pub(super) fn set_editor(&mut self, editor: Option<OutputOnly>) {
         self.editor = editor;
+        self.unshown = 0;
+    }
+
+    /// The editor has shown what these bytes were.
+    pub(super) fn shown(&mut self, bytes: usize) {
+        self.unshown = self.unshown.saturating_sub(bytes);
+    }
+
+    /// Whether the terminal keeps up.
+    pub(super) fn has_room(&self) -> bool {
+        self.unshown < UNSHOWN
     }
 
     /// A message, and nothing else unless it is asked for, goes to the output.
@@ -70,9 +90,9 @@ impl Output {
             return self.event(&Event::message(message));
         }
         if self.terminal {
-            let shown = self.shown(message);
-            let colour = if message.is_text() { CYAN } else { DIM };
-            return if self.chatty { self.marked('<', colour, &shown) } else { self.write(&[shown.as_bytes(), b"\n"]) };
+            let shown = self.safe(message);
+            let mark = if message.is_text() { Mark::Text } else { Mark::Binary };
+            return if self.chatty { self.marked(mark, &shown) } else { self.write(&[shown.as_bytes(), b"\n"]) };
         }
         let end: &[u8] = if message.is_binary() && self.binary { b"" } else { b"\n" };
         self.write(&[message.as_bytes(), end])
@@ -85,27 +105,27 @@ impl Output {
         }
         let json = serde_json::to_string(event)?;
         let json = escape::json(&json);
-        if self.editor.is_some() { self.edited("", &json) } else { self.write(&[json.as_bytes(), b"\n"]) }
+        if self.edited(None, &json) { Ok(()) } else { self.write(&[json.as_bytes(), b"\n"]) }
     }
 
     /// For people at a terminal.
-    pub(super) fn note(&mut self, text: &str) -> io::Result<()> {
-        if self.chatty && !self.json { self.say(text) } else { Ok(()) }
+    pub(super) fn note(&mut self, text: &str) {
+        if self.chatty && !self.json {
+            self.say(text);
+        }
     }
 
     /// For people, wherever they read: they asked.
-    pub(super) fn say(&mut self, text: &str) -> io::Result<()> {
+    pub(super) fn say(&mut self, text: &str) {
         let text = escape::line(text);
-        if self.editor.is_some() {
-            return self.marked('*', DIM, &text);
+        if !self.edited(Some(Mark::Note), &text) {
+            // Nobody reads it: no reason to end.
+            let _ = writeln!(io::stderr(), "* {text}");
         }
-        // Nobody reads it: no reason to end.
-        let _ = writeln!(io::stderr(), "* {text}");
-        Ok(())
     }
 
     /// A message as a terminal may have it.
-    fn shown(&self, message: &Message) -> String {
+    fn safe(&self, message: &Message) -> String {
         match message {
             Message::Text(text) => escape::text(text).into_owned(),
             Message::Binary(bytes) if self.binary => escape::bytes(bytes),
@@ -117,25 +137,58 @@ impl Output {
         }
     }
 
-    /// Shows text behind a mark, further lines of it indented: nothing a peer sends looks like a line of ours.
-    fn marked(&mut self, mark: char, colour: &str, text: &str) -> io::Result<()> {
-        let mark = if self.colour { format!("{colour}{mark}{RESET} ") } else { format!("{mark} ") };
-        if self.editor.is_some() {
-            return self.edited(&mark, text);
+    /// What was typed, as it stays on the screen.
+    pub(super) fn echo(&self, line: &str) {
+        if let Some(editor) = &self.editor {
+            editor.echoln(format!("> {}", escape::line(line)));
         }
-        self.write(&[mark.as_bytes(), text.replace('\n', "\n  ").as_bytes(), b"\n"])
     }
 
-    /// Hands lines to the editor, in pieces no wider than the screen: it counts rows.
-    fn edited(&mut self, mark: &str, text: &str) -> io::Result<()> {
-        let Some(editor) = &self.editor else { return Ok(()) };
-        let indent = if mark.is_empty() { "" } else { "  " };
-        let width = screen_width().saturating_sub(MARK + 1).max(MARK);
-        let pieces = text.split('\n').flat_map(|line| pieces(line, width));
-        for (mark, piece) in iter::once(mark).chain(iter::repeat(indent)).zip(pieces) {
-            editor.print(format!("{mark}{piece}")).map_err(|_ended| io::Error::from(ErrorKind::BrokenPipe))?;
+    /// Shows text behind a mark, further lines of it indented: nothing a peer sends looks like a line of ours.
+    fn marked(&mut self, mark: Mark, text: &str) -> io::Result<()> {
+        if self.edited(Some(mark), text) {
+            return Ok(());
         }
-        Ok(())
+        let sign = match (mark, self.colour) {
+            (Mark::Note, _) => "* ",
+            (_, false) => "< ",
+            (Mark::Text, true) => "\x1b[36m<\x1b[0m ",
+            (Mark::Binary, true) => "\x1b[35m<\x1b[0m ",
+        };
+        self.write(&[sign.as_bytes(), text.replace('\n', "\n  ").as_bytes(), b"\n"])
+    }
+
+    /// Hands text to the editor, if there is one, in pieces no wider than the screen, so that those after the first can be
+    /// indented.
+    fn edited(&mut self, mark: Option<Mark>, text: &str) -> bool {
+        let Some(editor) = &self.editor else { return false };
+        let width = screen_width().saturating_sub(MARK).max(MARK);
+        for (n, piece) in text.split('\n').flat_map(|line| pieces(line, width)).enumerate() {
+            let mut line = Line::new();
+            match mark {
+                Some(mark) if n == 0 => self.sign(&mut line, mark),
+                Some(_) => drop(line.add_text("  ")),
+                None => {}
+            }
+            line.add_text(piece);
+            editor.println(line);
+        }
+        // It comes back when what was said before it has been shown.
+        self.unshown += text.len();
+        editor.send_custom(text.len());
+        true
+    }
+
+    fn sign(&self, line: &mut Line, mark: Mark) {
+        let (sign, colour) = match mark {
+            Mark::Text => ("<", Some(Color::Cyan)),
+            Mark::Binary => ("<", Some(Color::Magenta)),
+            Mark::Note => ("*", Some(Color::Yellow)),
+        };
+        if self.colour {
+            line.set_fg_color(colour);
+        }
+        line.add_text(sign).set_style(Style::PLAIN).set_fg_color(None).add_text(" ");
     }
 
     fn write(&mut self, parts: &[&[u8]]) -> io::Result<()> {
