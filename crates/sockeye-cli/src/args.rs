@@ -153,7 +153,7 @@ Exit status:
   3    the server refused the opening handshake
   4    the server closed with another code: a complaint
   124  the time of --timeout is over
-  130  a second Ctrl-C"#;
+  130  a second Ctrl-C, or SIGTERM: the server was not waited for"#;
 
 /// What one `--header` gives.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -249,3 +249,15 @@ fn answer(status: &'static str, body: &str) -> SocketAddr {
     });
     address
 }
+
+/// What scripts rely on is in the help.
+#[test]
+fn the_help_names_every_event_and_exit_status() {
+    let help = run(connect(SocketAddr::from(([127, 0, 0, 1], 1)), &["--help"]), b"");
+    for event in ["open", "message", "ping", "pong", "close", "error"] {
+        assert!(stdout(&help).contains(&format!("{{\"event\":\"{event}\"")), "{event}");
+    }
+    let (_, statuses) = stdout(&help).split_once("Exit status:\n").unwrap();
+    let statuses: Vec<&str> = statuses.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(statuses, ["0", "1", "2", "3", "4", "124", "130"]);
+}

@@ -166,7 +166,9 @@ fn a_second_ctrl_c_ends_at_once_and_gives_the_terminal_back() {
     let mut terminal = at_terminal(server, &[]);
     terminal.keys("unfinished");
     terminal.wait_line("> unfinished");
-    terminal.keys("\x03\x03");
+    terminal.keys("\x03");
+    terminal.wait_line("* closing; Ctrl-C again ends at once");
+    terminal.keys("\x03");
     assert_eq!(terminal.status(), 130);
     assert!(terminal.is_cooked());
 }

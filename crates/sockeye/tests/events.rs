@@ -18,10 +18,10 @@ async fn recv_event_gives_pings_and_pongs_in_order_and_ends_with_none() {
         masked(FIN | common::CLOSE, &close_payload(1000, "")),
     ];
     peer.write_all(&frames.concat()).await.unwrap();
-    drop(tokio::spawn(async move {
+    let peer = tokio::spawn(async move {
         assert_eq!(read_frame(&mut peer).await, Some((FIN | PONG, b"a".to_vec())));
         while read_frame(&mut peer).await.is_some() {}
-    }));
+    });
     within(10, async {
         assert_eq!(socket.recv_event().await.unwrap(), Some(Event::Ping(payload("a"))));
         assert_eq!(socket.recv_event().await.unwrap(), Some(Event::Message(Message::from("hello"))));
@@ -31,4 +31,6 @@ async fn recv_event_gives_pings_and_pongs_in_order_and_ends_with_none() {
     })
     .await;
     assert!(socket.close_outcome().unwrap().is_clean());
+    drop(socket);
+    within(10, peer).await.unwrap();
 }

@@ -36,8 +36,8 @@ pub(super) enum Asked {
     Hangup,
     /// The input has ended; told once.
     InputEnd,
+    /// Ctrl-C, or a signal that means the same.
     Interrupt,
-    Terminate,
     PingDue,
     TimeUp,
     /// Whoever read our output has gone.
@@ -99,7 +99,7 @@ impl Input {
         tokio::select! {
             asked = next_line(lines, takes_lines) => asked,
             _ = interrupt.recv() => Ok(Asked::Interrupt),
-            _ = terminate.recv() => Ok(Asked::Terminate),
+            _ = terminate.recv() => Ok(Asked::Interrupt),
             () = tick(ping) => Ok(Asked::PingDue),
             () = passed(*deadline) => {
                 *deadline = None;
@@ -123,7 +123,10 @@ async fn next_line(lines: &mut Lines, takes_lines: bool) -> io::Result<Asked> {
                 Typed::Interrupt => Asked::Interrupt,
                 Typed::Shown(bytes) => Asked::Shown(bytes),
                 Typed::Refused => Asked::Refused,
-                Typed::Gone => Asked::Hangup,
+                Typed::Gone => {
+                    *lines = Lines::Ended;
+                    Asked::Hangup
+                }
             });
         }
         Lines::Piped(_) | Lines::Ended => pending().await,

@@ -5,16 +5,14 @@ mod escape;
 mod event;
 mod failure;
 mod input;
+mod open;
 mod output;
 mod pings;
 
 use std::{io, process::ExitCode, time::Duration};
 
-use sockeye::{
-    Client, CloseCode, CloseOutcome, Config, ControlPayload, Event, Limits, Message, Party, ReadyState, Transport,
-    WebSocket,
-};
-use tokio::time::{Instant, timeout_at};
+use sockeye::{CloseCode, CloseOutcome, ControlPayload, Event, Message, Party, ReadyState, Transport, WebSocket};
+use tokio::time::Instant;
 
 use self::{
     command::{Command, parse},
@@ -46,11 +44,7 @@ pub(crate) fn run(args: &args::Connect) -> ExitCode {
 
 async fn converse(args: &args::Connect, output: &mut Output) -> Result<(), Failure> {
     let deadline = args.timeout.and_then(|time| Instant::now().checked_add(time));
-    let socket = match deadline {
-        Some(deadline) => timeout_at(deadline, open(args)).await.map_err(|_elapsed| Failure::time_up())?,
-        None => open(args).await,
-    }
-    .map_err(|error| Failure::opening(&args.url, error))?;
+    let socket = open::open(args, deadline).await?;
     let editor = (output.is_chatty() && Editor::is_possible()).then(|| {
         let editor = Editor::start(!args.no_history, output.has_colour());
         output.set_editor(Some(editor.printer()));
@@ -61,27 +55,6 @@ async fn converse(args: &args::Connect, output: &mut Output) -> Result<(), Failu
     output.set_editor(None);
     input.stop().await;
     result
-}
-
-async fn open(args: &args::Connect) -> Result<WebSocket<Transport>, sockeye::Error> {
-    let limits = Limits {
-        max_message: args.max_message,
-        max_frame: args.max_message,
-        // What is queued is one line of the user's own beyond `HIGH_WATER`.
-        max_write_queue: usize::MAX,
-        ..Limits::default()
-    };
-    let mut client = Client::new(&args.url)?.config(Config { limits, ..Config::default() });
-    for protocol in &args.protocol {
-        client = client.subprotocol(protocol);
-    }
-    for (name, value) in args.header.iter().flat_map(|headers| &headers.0) {
-        client = client.header(name, value);
-    }
-    if let Some(origin) = &args.origin {
-        client = client.origin(origin);
-    }
-    client.connect().await
 }
 
 /// Why this end closes, if it is not the usual end of the input.
@@ -223,7 +196,10 @@ impl<'a> Session<'a> {
             Asked::InputEnd if self.args.no_close || self.args.count.is_some() => {}
             Asked::InputEnd => self.socket.start_close(CloseCode::NORMAL, ""),
             Asked::Interrupt if self.leaving == Leaving::Interrupted => return Err(Failure::interrupted()),
-            Asked::Interrupt | Asked::Terminate => self.leave(Leaving::Interrupted, CloseCode::GOING_AWAY),
+            Asked::Interrupt => {
+                self.leave(Leaving::Interrupted, CloseCode::GOING_AWAY);
+                self.output.note("closing; Ctrl-C again ends at once");
+            }
             Asked::PingDue => self.ping("")?,
             Asked::TimeUp => self.leave(Leaving::TimeUp, CloseCode::NORMAL),
             Asked::OutputGone => self.output.set_gone(),
