@@ -35,7 +35,7 @@ fn says(text: &'static str) -> SocketAddr {
     })
 }
 
-/// With and without the line editor, and with input from elsewhere.
+/// With the line editor; without, since the terminal cannot or has no size; and with input from elsewhere.
 #[test]
 fn what_a_peer_sends_is_shown_not_obeyed() {
     let dumb = || {
@@ -44,7 +44,8 @@ fn what_a_peer_sends_is_shown_not_obeyed() {
         command.arg("TERM=dumb").arg(connect.get_program()).args(connect.get_args());
         command
     };
-    for mut terminal in [at_terminal(says(HOSTILE), &[]), Terminal::run(dumb(), true)] {
+    let sizeless = Terminal::sized(connect(says(HOSTILE), &[]), true, 0);
+    for mut terminal in [at_terminal(says(HOSTILE), &[]), Terminal::run(dumb(), true), sizeless] {
         let lines = terminal.wait_line(ESCAPED[1]);
         assert!(lines.contains(&ESCAPED[0].to_owned()), "{lines:?}");
         for evil in ["\x1b]0;", "\x1b[2J", "\u{9b}", "\u{202e}", "\x07"] {

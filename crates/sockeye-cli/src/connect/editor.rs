@@ -13,6 +13,8 @@ use liso::{Color, History, InputOutput, Line, OutputOnly, Response};
 
 /// Lines typed ahead of the connection; more are refused.
 const TYPED: usize = 256;
+/// Columns below which there is nothing to edit.
+const NARROWEST: u16 = 8;
 /// Lines remembered.
 const HISTORY: NonZeroUsize = NonZeroUsize::new(1_000).unwrap();
 
@@ -38,9 +40,11 @@ pub(super) struct Editor {
 }
 
 impl Editor {
-    /// Whether this terminal can do it.
+    /// Whether this terminal can do it. One without a size, as scripts make them, cannot.
     pub(super) fn is_possible() -> bool {
-        env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb" && term != "pipe")
+        let columns = rustix::termios::tcgetwinsize(io::stdout()).map_or(0, |size| size.ws_col);
+        columns >= NARROWEST
+            && env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb" && term != "pipe")
     }
 
     pub(super) fn start(with_history: bool, colour: bool) -> Self {

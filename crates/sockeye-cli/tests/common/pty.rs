@@ -34,13 +34,17 @@ struct Seen {
 
 impl Terminal {
     /// Runs the program with its output, and, if `typed`, its input at a new terminal.
-    pub(crate) fn run(mut command: Command, typed: bool) -> Self {
+    pub(crate) fn run(command: Command, typed: bool) -> Self {
+        Self::sized(command, typed, COLUMNS)
+    }
+
+    pub(crate) fn sized(mut command: Command, typed: bool, columns: u16) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
         let path = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
         let line = OpenOptions::new().read(true).write(true).open(path).unwrap();
-        tcsetwinsize(&line, Winsize { ws_row: ROWS, ws_col: COLUMNS, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+        tcsetwinsize(&line, Winsize { ws_row: ROWS, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
         let at_terminal = || Stdio::from(line.try_clone().unwrap());
         command.env("TERM", "xterm-256color").stdout(at_terminal()).stderr(at_terminal());
         command.stdin(if typed { at_terminal() } else { Stdio::null() });
