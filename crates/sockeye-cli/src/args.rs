@@ -1,6 +1,6 @@
 //! The command line.
 #![expect(clippy::doc_markdown, reason = "the doc comments are the help text, for terminals")]
-use std::net::SocketAddr;
+use std::{fs, net::SocketAddr, num::NonZeroU64, time::Duration};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
@@ -78,36 +78,86 @@ pub(crate) enum DemoName {
 
 /// Talk to a WebSocket server from the terminal or a script
 ///
-/// Lines of the input are sent as messages; messages that come are printed.
+/// Lines of the input are sent as messages; messages that come are printed, each as a line.
 ///
-/// In a terminal, `/ping [TEXT]`, `/close [CODE [REASON]]` and `/help` are commands, and a line that starts with `//` is
-/// sent without its first slash. From a pipe every line is a message. The end of the input closes with 1000; what still
-/// comes before the server's own Close is printed. The exit status is 0 only after a clean close
-/// in which the server did not complain (1000, 1001, or no code).
+/// In a terminal lines can be edited and found again with the arrows, `/ping [TEXT]`, `/close [CODE [REASON]]` and `/help`
+/// are commands, and a line that starts with `//` is sent without its first slash. What comes is marked with `<`, and
+/// control characters in it are shown, not obeyed. Ctrl-D closes; Ctrl-C leaves with 1001, a second one at once.
+/// NO_COLOR is honoured.
+///
+/// From a pipe every line is a message, and the end of the input closes with 1000; what still comes before the server's own
+/// Close is printed. Into a pipe messages go as they are.
 #[derive(ClapArgs)]
-#[command(verbatim_doc_comment)]
+#[command(after_long_help = CONNECT_MORE)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(crate) struct Connect {
     /// Where to, such as ws://127.0.0.1:7071/echo
     pub(crate) url: String,
     /// Offer a subprotocol (repeatable, those first are preferred)
     #[arg(long, value_name = "NAME")]
     pub(crate) protocol: Vec<String>,
-    /// Add a header to the request, as 'Name: value' (repeatable)
-    #[arg(long, value_name = "HEADER", value_parser = parse_header)]
-    pub(crate) header: Vec<(String, String)>,
+    /// Add a header to the request, as 'Name: value'; or those of a file, a line each, as @FILE, which keeps secrets out of
+    /// the process list (repeatable)
+    #[arg(short = 'H', long, value_name = "HEADER", value_parser = parse_headers)]
+    pub(crate) header: Vec<Headers>,
     /// Say which web page asks
     #[arg(long, value_name = "ORIGIN")]
     pub(crate) origin: Option<String>,
     /// Stay connected when the input ends, to go on printing what comes
     #[arg(long)]
     pub(crate) no_close: bool,
-    /// Send lines as binary messages, and print binary messages as they are
+    /// Close after this many messages have come, whether the input has ended or not
+    #[arg(long, value_name = "N")]
+    pub(crate) count: Option<NonZeroU64>,
+    /// End after this time at the latest, with status 124
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
+    pub(crate) timeout: Option<Duration>,
+    /// Ping at once and then every so often, and show how long each pong took
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
+    pub(crate) ping_interval: Option<Duration>,
+    /// Send lines as binary messages, and print binary messages as they are, without line ends between them
     #[arg(long)]
     pub(crate) binary: bool,
+    /// Print a line of JSON for each event; see below
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Remember no lines. They are kept in $XDG_STATE_HOME/sockeye (~/.local/state/sockeye), only those typed in a terminal,
+    /// and none that starts with a space
+    #[arg(long)]
+    pub(crate) no_history: bool,
     /// Largest message taken, such as 16MiB
     #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = parse_size)]
     pub(crate) max_message: usize,
 }
+
+const CONNECT_MORE: &str = r#"Examples:
+  sockeye connect ws://127.0.0.1:7071/echo
+  printf 'a\nb\n' | sockeye connect ws://127.0.0.1:7071/echo
+  echo '{"subscribe":"news"}' | sockeye connect --count 3 --timeout 10 ws://127.0.0.1:7071/chat
+  sockeye connect --header @token.txt --json --no-close ws://127.0.0.1:7071/chat </dev/null | jq .
+  sockeye connect --ping-interval 1 --no-close ws://127.0.0.1:7071/echo </dev/null
+
+Events of --json, one object a line; fields may be added:
+  {"event":"open","url":URL,"protocol":NAME or null,"extensions":TEXT}
+  {"event":"message","type":"text","data":TEXT}
+  {"event":"message","type":"binary","data":BASE64}
+  {"event":"ping","data":BASE64}                  answered already
+  {"event":"pong","data":BASE64,"ms":NUMBER}      null if it answers no ping of ours
+  {"event":"close","code":NUMBER,"reason":TEXT,"clean":BOOL,"initiator":"local" or "remote"}
+  {"event":"error","code":NAME,"message":TEXT}    and "status", "body" if the server refused
+
+Exit status:
+  0    closed cleanly by 1000, 1001 or no code; --count was reached; or the output's reader has gone
+  1    the connection could not be made, was lost, or broke the protocol
+  2    the command line is wrong
+  3    the server refused the opening handshake
+  4    the server closed with another code: a complaint
+  124  the time of --timeout is over
+  130  a second Ctrl-C, or SIGTERM: the server was not waited for"#;
+
+/// What one `--header` gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Headers(pub(crate) Vec<(String, String)>);
 
 fn parse_size(text: &str) -> Result<usize, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
@@ -120,6 +170,19 @@ fn parse_size(text: &str) -> Result<usize, String> {
     };
     let number: usize = digits.parse().map_err(|_| "expected a number with a unit, such as 16MiB".to_owned())?;
     number.checked_mul(unit).ok_or_else(|| "too large".to_owned())
+}
+
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds
+        .filter(|time| *time >= Duration::from_millis(1))
+        .ok_or_else(|| "expected seconds, such as 10 or 0.5, and 0.001 at least".to_owned())
+}
+
+fn parse_headers(text: &str) -> Result<Headers, String> {
+    let Some(path) = text.strip_prefix('@') else { return Ok(Headers(vec![parse_header(text)?])) };
+    let lines = fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
+    lines.lines().filter(|line| !line.trim().is_empty()).map(parse_header).collect::<Result<_, _>>().map(Headers)
 }
 
 fn parse_header(text: &str) -> Result<(String, String), String> {
@@ -144,5 +207,20 @@ mod tests {
         assert_eq!(parse_size("64MiB"), Ok(64 << 20));
         assert_eq!(parse_size("65536"), Ok(65_536));
         assert!(parse_size("1XiB").is_err() && parse_size("MiB").is_err() && parse_size("99999999999GiB").is_err());
+    }
+
+    #[test]
+    fn times_are_seconds() {
+        assert_eq!(parse_seconds("10"), Ok(Duration::from_secs(10)));
+        assert_eq!(parse_seconds("0.25"), Ok(Duration::from_millis(250)));
+        for wrong in ["", "0", "-1", "NaN", "inf", "1e300", "5s"] {
+            assert!(parse_seconds(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn headers_are_name_and_value() {
+        assert_eq!(parse_headers("A: b:c "), Ok(Headers(vec![("A".to_owned(), "b:c".to_owned())])));
+        assert!(parse_headers("no colon").is_err() && parse_headers("@/no/such/file").is_err());
     }
 }

@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     let result = match args.command.unwrap_or_default() {
         Command::Serve(serve) => serve::site(&serve),
         Command::Demo(demo) => serve::demo(&demo),
-        Command::Connect(connect) => connect::run(connect),
+        Command::Connect(connect) => return connect::run(&connect),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -61,8 +61,8 @@ pub use server::{Handshake, HttpRequest, ServerConfig, accept};
 pub use socket::WebSocket;
 pub use sockeye_proto as proto;
 pub use sockeye_proto::{
-    CloseCode, CloseFrame, CloseOutcome, CloseReason, Config, ControlPayload, InvalidCloseCode, Keepalive, Limits,
-    Message, Party, PayloadTooLong, Prepared, Rate, ReadyState, Role, SendError, Utf8Bytes,
+    CloseCode, CloseFrame, CloseOutcome, CloseReason, Config, ControlPayload, Event, InvalidCloseCode, Keepalive,
+    Limits, Message, Party, PayloadTooLong, Prepared, Rate, ReadyState, Role, SendError, Utf8Bytes,
     handshake::{HandshakeLimits, OriginPolicy, Refusal, Subprotocol, SubprotocolPolicy},
 };
 pub use transport::Transport;

@@ -82,6 +82,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         self.driver.take_message()
     }
 
+    /// [`recv`](Self::recv) with the pings and pongs that come as well: for tools that show or time them. Pings are answered
+    /// already, and the end is `None`, never [`Event::Closed`].
+    ///
+    /// # Errors
+    /// As [`recv`](Self::recv).
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn recv_event(&mut self) -> Result<Option<Event>, Error> {
+        let event = poll_fn(|cx| self.driver.poll_event(cx)).await?;
+        Ok(event.filter(|event| !matches!(event, Event::Closed(_))))
+    }
+
     /// [`recv`](Self::recv) for those who write futures by hand.
     ///
     /// # Errors
