@@ -2,16 +2,18 @@
 #![expect(clippy::doc_markdown, reason = "the doc comments are the help text, for terminals")]
 use std::{fs, net::SocketAddr, num::NonZeroU64, time::Duration};
 
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap::{Args as ClapArgs, Parser, Subcommand};
 
 /// A realtime server, and tools to talk to any WebSocket server.
 ///
-/// Without a command it serves on http://127.0.0.1:7071/.
+/// Without a command it serves, as `sockeye serve` does.
 #[derive(Parser)]
-#[command(name = "sockeye", version, max_term_width = 100)]
+#[command(name = "sockeye", version, max_term_width = 100, args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) serve: Serve,
 }
 
 #[derive(Subcommand)]
@@ -19,14 +21,9 @@ pub(crate) enum Command {
     /// Serve the pages and the three demos
     Serve(Serve),
     /// Serve one demo alone, at every path
+    #[command(subcommand)]
     Demo(Demo),
     Connect(Connect),
-}
-
-impl Default for Command {
-    fn default() -> Self {
-        Self::Serve(Serve { listen: SocketAddr::from(([127, 0, 0, 1], 7071)), shared: Shared::default() })
-    }
 }
 
 #[derive(ClapArgs)]
@@ -39,10 +36,10 @@ pub(crate) struct Serve {
 }
 
 /// What `serve` and `demo` have in common.
-#[derive(ClapArgs, Default)]
+#[derive(ClapArgs)]
 pub(crate) struct Shared {
-    /// Let web pages of this origin connect, such as https://example.org (repeatable; '*' for every page). Needed where
-    /// other machines can reach the address
+    /// Let web pages of this origin connect, such as https://example.org, besides those from this server (repeatable; '*'
+    /// for every page). Needed where other machines can reach the address
     #[arg(long, value_name = "ORIGIN")]
     pub(crate) allow_origin: Vec<String>,
     /// Threads, each with its own connections [default: one per core]
@@ -50,30 +47,47 @@ pub(crate) struct Shared {
     pub(crate) workers: Option<u16>,
 }
 
+#[derive(Subcommand)]
+pub(crate) enum Demo {
+    /// Every message comes back as it was
+    Echo(Echo),
+    /// A room that remembers its last hundred messages
+    Chat(Chat),
+    /// Everybody's pointer on everybody's page
+    Cursors(Cursors),
+}
+
 #[derive(ClapArgs)]
-pub(crate) struct Demo {
-    /// Which
-    #[arg(value_enum, value_name = "DEMO")]
-    pub(crate) which: DemoName,
-    /// Address and port to listen on; port 0 takes any free one [default: 127.0.0.1 with 1337 for echo, 8080 for chat,
-    /// 7071 for cursors]
-    #[arg(long, value_name = "ADDR")]
-    pub(crate) listen: Option<SocketAddr>,
-    /// Largest message the echo takes, such as 65536, 64KiB or 16MiB
+pub(crate) struct Echo {
+    /// Address and port to listen on; port 0 takes any free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1337")]
+    pub(crate) listen: SocketAddr,
+    /// Largest message taken, such as 65536, 64KiB or 16MiB
     #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = parse_size)]
     pub(crate) max_message: usize,
-    /// Most frames one message to the echo may have
+    /// Most frames one message may have
     #[arg(long, value_name = "N", default_value_t = 1024)]
     pub(crate) max_fragments: usize,
     #[command(flatten)]
     pub(crate) shared: Shared,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum DemoName {
-    Echo,
-    Chat,
-    Cursors,
+#[derive(ClapArgs)]
+pub(crate) struct Chat {
+    /// Address and port to listen on; port 0 takes any free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
+    #[command(flatten)]
+    pub(crate) shared: Shared,
+}
+
+#[derive(ClapArgs)]
+pub(crate) struct Cursors {
+    /// Address and port to listen on; port 0 takes any free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7071")]
+    pub(crate) listen: SocketAddr,
+    #[command(flatten)]
+    pub(crate) shared: Shared,
 }
 
 /// Talk to a WebSocket server from the terminal or a script
@@ -200,6 +214,33 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Args::command().debug_assert();
+    }
+
+    fn parse(line: &str) -> Result<Args, clap::Error> {
+        Args::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn without_a_command_the_options_are_those_of_serve() {
+        for line in ["sockeye --listen 127.0.0.1:9 --workers 3", "sockeye serve --listen 127.0.0.1:9 --workers 3"] {
+            let args = parse(line).unwrap();
+            let serve = if let Some(Command::Serve(serve)) = args.command { serve } else { args.serve };
+            assert_eq!((serve.listen.port(), serve.shared.workers), (9, Some(3)), "{line}");
+        }
+        assert_eq!(parse("sockeye").unwrap().serve.listen.port(), 7071);
+        assert!(parse("sockeye --listen 127.0.0.1:9 demo echo").is_err(), "whose address would that be?");
+        assert!(parse("sockeye connect ws://127.0.0.1:9/").is_ok());
+    }
+
+    #[test]
+    fn only_the_echo_has_limits_to_set() {
+        assert!(parse("sockeye demo echo --max-message 64MiB --max-fragments 9 --workers 1").is_ok());
+        for demo in ["chat", "cursors"] {
+            assert!(parse(&format!("sockeye demo {demo} --listen 127.0.0.1:9 --workers 1")).is_ok());
+            for option in ["--max-message 64MiB", "--max-fragments 9"] {
+                assert!(parse(&format!("sockeye demo {demo} {option}")).is_err(), "{demo} {option}");
+            }
+        }
     }
 
     #[test]

@@ -19,10 +19,11 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
-    let result = match args.command.unwrap_or_default() {
-        Command::Serve(serve) => serve::site(&serve),
-        Command::Demo(demo) => serve::demo(&demo),
-        Command::Connect(connect) => return connect::run(&connect),
+    let result = match args.command {
+        None => serve::site(&args.serve),
+        Some(Command::Serve(serve)) => serve::site(&serve),
+        Some(Command::Demo(demo)) => serve::demo(&demo),
+        Some(Command::Connect(connect)) => return connect::run(&connect),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -6,36 +6,35 @@ use std::{
 };
 
 use sockeye::OriginPolicy;
-use sockeye_server::{Demo, Server, ServerOptions, Site};
+use sockeye_server::{Demo, Server, ServerOptions, Site, StartError};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args;
 
 pub(crate) fn site(args: &args::Serve) -> Result<(), Box<dyn Error>> {
-    let mut options = options(Site::Server, &args.shared)?;
-    options.listen = args.listen;
-    run(&options)
+    run(&options(Site::Server, args.listen, &args.shared)?)
 }
 
-pub(crate) fn demo(args: &args::Demo) -> Result<(), Box<dyn Error>> {
-    let (demo, port) = match args.which {
-        args::DemoName::Echo => (Demo::Echo, 1337),
-        args::DemoName::Chat => (Demo::Chat, 8080),
-        args::DemoName::Cursors => (Demo::Cursors, 7071),
-    };
-    let mut options = options(Site::Demo(demo), &args.shared)?;
-    options.listen = args.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], port)));
-    options.max_message = args.max_message;
-    options.max_fragments = args.max_fragments;
-    run(&options)
+pub(crate) fn demo(demo: &args::Demo) -> Result<(), Box<dyn Error>> {
+    run(&match demo {
+        args::Demo::Echo(args) => {
+            let mut options = options(Site::Demo(Demo::Echo), args.listen, &args.shared)?;
+            options.max_message = args.max_message;
+            options.max_fragments = args.max_fragments;
+            options
+        }
+        args::Demo::Chat(args) => options(Site::Demo(Demo::Chat), args.listen, &args.shared)?,
+        args::Demo::Cursors(args) => options(Site::Demo(Demo::Cursors), args.listen, &args.shared)?,
+    })
 }
 
-fn options(site: Site, shared: &args::Shared) -> Result<ServerOptions, Box<dyn Error>> {
+fn options(site: Site, listen: SocketAddr, shared: &args::Shared) -> Result<ServerOptions, Box<dyn Error>> {
     let mut options = ServerOptions::new(site);
+    options.listen = listen;
     options.origins = match shared.allow_origin.as_slice() {
         [] => None,
-        listed if listed.iter().any(|origin| origin == "*") => Some(OriginPolicy::any()),
-        listed => Some(OriginPolicy::list(listed)?),
+        origins if origins.iter().any(|origin| origin == "*") => Some(OriginPolicy::any()),
+        origins => Some(OriginPolicy::list(origins)?.and_same()),
     };
     if let Some(workers) = shared.workers {
         options.workers = usize::from(workers.max(1));
@@ -46,7 +45,7 @@ fn options(site: Site, shared: &args::Shared) -> Result<ServerOptions, Box<dyn E
 /// Serves until SIGINT or SIGTERM. A second SIGINT ends it at once: somebody is at the keyboard. A second SIGTERM changes
 /// nothing: supervisors send them twice, and stopping is bounded anyway.
 fn run(options: &ServerOptions) -> Result<(), Box<dyn Error>> {
-    let server = Server::start(options)?;
+    let server = Server::start(options).map_err(advise)?;
     // Whoever started us may have closed the output; that is no reason to stop.
     let _ = announce(options.site, server.address());
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
@@ -63,6 +62,18 @@ fn run(options: &ServerOptions) -> Result<(), Box<dyn Error>> {
         }
     })?;
     Ok(())
+}
+
+/// What the command line can do about it.
+fn advise(error: StartError) -> Box<dyn Error> {
+    match error {
+        StartError::OriginsNeeded => format!(
+            "{error}: --allow-origin https://example.org (repeatable; pages from this server need not be named), or \
+             --allow-origin '*' for every page"
+        )
+        .into(),
+        error => error.into(),
+    }
 }
 
 /// The first line is for programs, the rest for people.
@@ -89,4 +100,17 @@ fn reachable(address: SocketAddr) -> SocketAddr {
         address.set_ip(if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
     }
     address
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_refused_for_want_of_origins_is_told_the_option() {
+        let mut options = ServerOptions::new(Site::Server);
+        options.listen = SocketAddr::from(([0, 0, 0, 0], 0));
+        let Err(error) = Server::start(&options) else { panic!("an open address without origins") };
+        assert!(advise(error).to_string().contains("--allow-origin"));
+    }
 }

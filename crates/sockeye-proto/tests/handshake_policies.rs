@@ -98,6 +98,22 @@ fn f1_null_matches_any_only() {
 }
 
 #[test]
+fn f1_a_list_and_the_same_host() {
+    let policy = policy().and_same();
+    for origin in ["https://good.example", "http://192.0.2.7:7071", "https://192.0.2.7:7071"] {
+        assert!(policy.allows(Some(origin), "192.0.2.7:7071"), "{origin}");
+    }
+    for origin in
+        ["https://evil.example", "http://192.0.2.7", "http://192.0.2.7:7072", "null", "", "ws://192.0.2.7:7071"]
+    {
+        assert!(!policy.allows(Some(origin), "192.0.2.7:7071"), "{origin}");
+    }
+    assert!(policy.allows(None, "x") && !policy.clone().require().allows(None, "x"));
+    assert!(OriginPolicy::any().and_same().allows(Some("https://evil.example"), "x"));
+    assert!(!OriginPolicy::same().and_same().allows(Some("https://evil.example"), "x"));
+}
+
+#[test]
 fn f1_same_origin_compares_host_and_port() {
     let same = |origin: &str, host: &str| OriginPolicy::same().allows(Some(origin), host);
     for (origin, host) in [

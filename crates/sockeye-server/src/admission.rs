@@ -1,8 +1,9 @@
 //! Who gets in: connections in all, and per address, counted before any work is done for them.
 use std::{
     collections::HashMap,
+    mem,
     net::{IpAddr, Ipv6Addr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
@@ -11,74 +12,136 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::Admission;
 
-/// Addresses remembered at most; beyond that, those without a connection are forgotten.
-const MAX_ADDRESSES: usize = 100_000;
+/// Addresses without a connection whose arrivals are remembered, at most.
+const MAX_ABSENT: usize = 100_000;
 
 /// The gate that all workers share.
 #[derive(Debug)]
 pub(crate) struct Gate {
     limits: Admission,
     room: Arc<Semaphore>,
-    addresses: Mutex<HashMap<IpAddr, Visitor>>,
+    visitors: Mutex<Visitors>,
 }
 
-#[derive(Debug, Default)]
-struct Visitor {
-    connections: usize,
-    arrivals: Rate,
+/// One connection of an address that has not had its share; over when dropped.
+#[derive(Debug)]
+pub(crate) struct Visit {
+    gate: Arc<Gate>,
+    /// `None` for those that are not counted.
+    address: Option<IpAddr>,
 }
 
 /// The right to be connected, given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Ticket {
-    gate: Arc<Gate>,
-    address: Option<IpAddr>,
+    _visit: Visit,
     _room: OwnedSemaphorePermit,
+}
+
+/// Who is here, and who was lately.
+#[derive(Debug, Default)]
+struct Visitors {
+    /// Each with a connection, so there are no more than those.
+    present: HashMap<IpAddr, Visitor>,
+    absent: Absent,
+}
+
+#[derive(Debug)]
+struct Visitor {
+    connections: usize,
+    arrivals: Rate,
+}
+
+/// The arrivals of those who have left, in two generations: when the younger is full the older is forgotten as a whole, so
+/// no visitor pays for a search through all of them.
+#[derive(Debug, Default)]
+struct Absent {
+    younger: HashMap<IpAddr, Rate>,
+    older: HashMap<IpAddr, Rate>,
 }
 
 impl Gate {
     pub(crate) fn new(limits: Admission) -> Arc<Self> {
         let room = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
-        Arc::new(Self { limits, room, addresses: Mutex::default() })
+        Arc::new(Self { limits, room, visitors: Mutex::default() })
     }
 
+    /// Lets a connection in, unless its address has had its share.
+    pub(crate) fn admit(self: &Arc<Self>, peer: IpAddr, now: Instant) -> Option<Visit> {
+        let address = (self.limits.limit_loopback || !peer.to_canonical().is_loopback()).then(|| network(peer));
+        if address.is_none_or(|address| self.visitors().enter(address, now, &self.limits)) {
+            Some(Visit { gate: Arc::clone(self), address })
+        } else {
+            None
+        }
+    }
+
+    fn visitors(&self) -> MutexGuard<'_, Visitors> {
+        self.visitors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Visit {
     /// Waits until there is room for one more connection.
-    pub(crate) async fn wait_for_room(&self) -> OwnedSemaphorePermit {
-        match Arc::clone(&self.room).acquire_owned().await {
-            Ok(permit) => permit,
+    pub(crate) async fn wait_for_room(self) -> Ticket {
+        match Arc::clone(&self.gate.room).acquire_owned().await {
+            Ok(room) => Ticket { _visit: self, _room: room },
             // Nobody closes this semaphore.
             Err(_closed) => std::future::pending().await,
         }
     }
+}
 
-    /// Lets the owner of `room` in, unless its address has had its share.
-    pub(crate) fn admit(self: &Arc<Self>, peer: IpAddr, room: OwnedSemaphorePermit, now: Instant) -> Option<Ticket> {
-        let address = (self.limits.limit_loopback || !peer.to_canonical().is_loopback()).then(|| network(peer));
-        if let Some(address) = address {
-            let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
-            if addresses.len() >= MAX_ADDRESSES {
-                addresses.retain(|_, visitor| visitor.connections > 0);
-            }
-            let burst = u32::try_from(self.limits.per_address).unwrap_or(u32::MAX);
-            let visitor = addresses.entry(address).or_default();
-            let allowed = visitor.connections < self.limits.per_address
-                && visitor.arrivals.take(now, self.limits.new_per_second, burst);
-            if !allowed {
-                return None;
-            }
-            visitor.connections += 1;
+impl Drop for Visit {
+    fn drop(&mut self) {
+        if let Some(address) = self.address {
+            self.gate.visitors().leave(address);
         }
-        Some(Ticket { gate: Arc::clone(self), address, _room: room })
     }
 }
 
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        let Some(address) = self.address else { return };
-        let mut addresses = self.gate.addresses.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(visitor) = addresses.get_mut(&address) {
-            visitor.connections = visitor.connections.saturating_sub(1);
+impl Visitors {
+    fn enter(&mut self, address: IpAddr, now: Instant, limits: &Admission) -> bool {
+        let burst = u32::try_from(limits.per_address).unwrap_or(u32::MAX);
+        if let Some(visitor) = self.present.get_mut(&address) {
+            let allowed =
+                visitor.connections < limits.per_address && visitor.arrivals.take(now, limits.new_per_second, burst);
+            visitor.connections += usize::from(allowed);
+            return allowed;
         }
+        let mut arrivals = self.absent.take(address);
+        // A burst of none never gives any.
+        let allowed = arrivals.take(now, limits.new_per_second, burst);
+        if allowed {
+            self.present.insert(address, Visitor { connections: 1, arrivals });
+        } else {
+            self.absent.put(address, arrivals);
+        }
+        allowed
+    }
+
+    fn leave(&mut self, address: IpAddr) {
+        let Some(visitor) = self.present.get_mut(&address) else { return };
+        visitor.connections = visitor.connections.saturating_sub(1);
+        if visitor.connections == 0
+            && let Some(visitor) = self.present.remove(&address)
+        {
+            self.absent.put(address, visitor.arrivals);
+        }
+    }
+}
+
+impl Absent {
+    fn take(&mut self, address: IpAddr) -> Rate {
+        self.younger.remove(&address).or_else(|| self.older.remove(&address)).unwrap_or_default()
+    }
+
+    fn put(&mut self, address: IpAddr, arrivals: Rate) {
+        if self.younger.len() >= MAX_ABSENT / 2 {
+            mem::swap(&mut self.younger, &mut self.older);
+            self.younger.clear();
+        }
+        self.younger.insert(address, arrivals);
     }
 }
 
@@ -95,31 +158,74 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    async fn enter(gate: &Arc<Gate>, peer: &str, now: Instant) -> Option<Ticket> {
-        gate.admit(peer.parse().unwrap(), gate.wait_for_room().await, now)
+    fn enter(gate: &Arc<Gate>, peer: &str, now: Instant) -> Option<Visit> {
+        gate.admit(peer.parse().unwrap(), now)
     }
 
-    #[tokio::test]
-    async fn an_address_has_its_share_and_gets_it_back() {
+    #[test]
+    fn an_address_has_its_share_and_gets_it_back() {
         let gate = Gate::new(Admission { per_address: 2, new_per_second: 1, ..Admission::default() });
         let now = Instant::now();
-        let first = enter(&gate, "192.0.2.1", now).await.expect("the first");
-        let _second = enter(&gate, "192.0.2.1", now).await.expect("the second");
-        assert!(enter(&gate, "192.0.2.1", now).await.is_none());
-        assert!(enter(&gate, "192.0.2.2", now).await.is_some(), "others are not affected");
+        let first = enter(&gate, "192.0.2.1", now).expect("the first");
+        let _second = enter(&gate, "192.0.2.1", now).expect("the second");
+        assert!(enter(&gate, "192.0.2.1", now).is_none());
+        assert!(enter(&gate, "192.0.2.2", now).is_some(), "others are not affected");
         drop(first);
-        assert!(enter(&gate, "192.0.2.1", now).await.is_none(), "too soon after the burst");
-        assert!(enter(&gate, "192.0.2.1", now + Duration::from_secs(1)).await.is_some());
+        assert!(enter(&gate, "192.0.2.1", now).is_none(), "too soon after the burst");
+        assert!(enter(&gate, "192.0.2.1", now + Duration::from_secs(1)).is_some());
     }
 
-    #[tokio::test]
-    async fn a_64_network_is_one_visitor_and_loopback_is_none() {
+    #[test]
+    fn who_leaves_is_remembered() {
+        let gate = Gate::new(Admission { per_address: 2, new_per_second: 1, ..Admission::default() });
+        let now = Instant::now();
+        for _ in 0..2 {
+            drop(enter(&gate, "192.0.2.1", now).expect("within the burst"));
+        }
+        for _ in 0..2 {
+            assert!(enter(&gate, "192.0.2.1", now).is_none(), "coming and going is no way round the rate");
+        }
+        let visitors = gate.visitors();
+        assert!(visitors.present.is_empty() && visitors.absent.younger.len() == 1);
+    }
+
+    #[test]
+    fn a_64_network_is_one_visitor_and_loopback_is_none() {
         let gate = Gate::new(Admission { per_address: 1, ..Admission::default() });
         let now = Instant::now();
-        let _first = enter(&gate, "2001:db8::1", now).await.expect("the first");
-        assert!(enter(&gate, "2001:db8::2", now).await.is_none());
-        assert!(enter(&gate, "2001:db8:0:1::1", now).await.is_some());
-        let _here = enter(&gate, "::1", now).await.expect("here");
-        assert!(enter(&gate, "127.0.0.1", now).await.is_some() && enter(&gate, "::1", now).await.is_some());
+        let _first = enter(&gate, "2001:db8::1", now).expect("the first");
+        assert!(enter(&gate, "2001:db8::2", now).is_none());
+        assert!(enter(&gate, "2001:db8:0:1::1", now).is_some());
+        let _here = enter(&gate, "::1", now).expect("here");
+        assert!(enter(&gate, "127.0.0.1", now).is_some() && enter(&gate, "::1", now).is_some());
+    }
+
+    /// However many addresses come by, what is remembered has a bound, and the newest are in it.
+    #[test]
+    fn memory_of_the_absent_is_bounded_and_forgets_the_oldest() {
+        let gate = Gate::new(Admission { per_address: 1, new_per_second: 1, ..Admission::default() });
+        let now = Instant::now();
+        let visitors = 3 * u32::try_from(MAX_ABSENT).unwrap();
+        let address = |i: u32| IpAddr::from((0x0a00_0000 + i).to_be_bytes());
+        for i in 0..visitors {
+            drop(gate.admit(address(i), now).expect("each comes once"));
+            let absent = &gate.visitors().absent;
+            assert!(absent.younger.len() + absent.older.len() <= MAX_ABSENT);
+        }
+        assert!(gate.admit(address(visitors - 1), now).is_none(), "the newest is remembered");
+        assert!(gate.admit(address(0), now).is_some(), "the oldest is forgotten");
+    }
+
+    /// One that waits for room holds none, so it keeps it from nobody.
+    #[tokio::test]
+    async fn room_is_taken_when_it_is_there() {
+        let gate = Gate::new(Admission { max_connections: 1, ..Admission::default() });
+        let now = Instant::now();
+        let first = enter(&gate, "127.0.0.1", now).expect("loopback").wait_for_room().await;
+        let second = tokio::spawn(enter(&gate, "127.0.0.1", now).expect("loopback").wait_for_room());
+        tokio::task::yield_now().await;
+        assert!(!second.is_finished());
+        drop(first);
+        second.await.unwrap();
     }
 }

@@ -121,8 +121,7 @@ impl fmt::Display for StartError {
             Self::Listen { address, source } => write!(f, "cannot listen on {address}: {source}"),
             Self::Thread(source) => write!(f, "cannot start a worker: {source}"),
             Self::OriginsNeeded => f.write_str(
-                "this address can be reached from other machines, so say which web pages may connect: \
-                 --allow-origin https://example.org (repeatable), or --allow-origin '*' for every page",
+                "this address can be reached from other machines, so it has to be said which web pages may connect",
             ),
         }
     }
@@ -187,10 +186,11 @@ async fn work(listener: TcpListener, worker: Worker, door: Door) {
 async fn accept(listener: &TcpListener, worker: &Worker, gate: &Arc<Gate>) {
     let mut quiet_until = Instant::now();
     loop {
-        let room = gate.wait_for_room().await;
         match listener.accept().await {
-            Ok((stream, peer)) => match gate.admit(peer.ip(), room, Instant::now().into_std()) {
-                Some(ticket) => {
+            Ok((stream, peer)) => match gate.admit(peer.ip(), Instant::now().into_std()) {
+                Some(visit) => {
+                    // Room is asked for by who has a visitor: a worker that took it before would keep it from the others.
+                    let ticket = visit.wait_for_room().await;
                     let stop = worker.stop.clone();
                     let serving = exchange::serve(stream, worker.clone(), ticket);
                     worker.tasks.spawn(async move { stop.run_until_cancelled(serving).await });

@@ -33,6 +33,7 @@ enum Rule {
     Any,
     Same,
     List(Vec<Origin>),
+    SameOrList(Vec<Origin>),
 }
 
 impl OriginPolicy {
@@ -43,6 +44,9 @@ impl OriginPolicy {
     }
 
     /// Pages from the host and port that the request itself names in `Host`.
+    ///
+    /// A page whose name somebody lets point at this server (DNS rebinding) is such a page too; where that matters, a
+    /// [`list`](Self::list) is safer.
     #[must_use]
     pub fn same() -> Self {
         Self { rule: Rule::Same, header_required: false }
@@ -68,6 +72,26 @@ impl OriginPolicy {
         Ok(Self { rule: Rule::List(origins), header_required: false })
     }
 
+    /// Also takes the pages that [`same`](Self::same) would: a server's own need not be listed.
+    ///
+    /// ```
+    /// use sockeye_proto::handshake::OriginPolicy;
+    ///
+    /// let policy = OriginPolicy::list(["https://example.org"])?.and_same();
+    /// assert!(policy.allows(Some("https://example.org"), "192.0.2.7:7071"));
+    /// assert!(policy.allows(Some("http://192.0.2.7:7071"), "192.0.2.7:7071"));
+    /// assert!(!policy.allows(Some("http://192.0.2.8:7071"), "192.0.2.7:7071"));
+    /// # Ok::<(), sockeye_proto::handshake::InvalidOrigin>(())
+    /// ```
+    #[must_use]
+    pub fn and_same(mut self) -> Self {
+        self.rule = match self.rule {
+            Rule::List(allowed) => Rule::SameOrList(allowed),
+            rule @ (Rule::Any | Rule::Same | Rule::SameOrList(_)) => rule,
+        };
+        self
+    }
+
     /// Also refuses clients that send no `Origin`.
     #[must_use]
     pub fn require(mut self) -> Self {
@@ -85,12 +109,9 @@ impl OriginPolicy {
         let Some(origin) = Origin::parse(origin) else { return false };
         match &self.rule {
             Rule::Any => true,
-            // Behind a proxy that ends TLS the server does not know its own scheme, so the page's is assumed.
-            Rule::Same => {
-                matches!(&*origin.scheme, "http" | "https")
-                    && Origin::parse(&format!("{}://{host}", origin.scheme)).is_some_and(|own| own == origin)
-            }
+            Rule::Same => origin.is_at(host),
             Rule::List(allowed) => allowed.contains(&origin),
+            Rule::SameOrList(allowed) => allowed.contains(&origin) || origin.is_at(host),
         }
     }
 }
@@ -120,6 +141,13 @@ impl Origin {
             host: host.to_ascii_lowercase(),
             port: url.port_or_known_default(),
         })
+    }
+
+    /// Whether this is a web page's, and from this host and port. Behind a proxy that ends TLS a server does not know its
+    /// own scheme, so the page's is assumed.
+    fn is_at(&self, host: &str) -> bool {
+        matches!(&*self.scheme, "http" | "https")
+            && Self::parse(&format!("{}://{host}", self.scheme)).is_some_and(|own| own == *self)
     }
 }
 

@@ -56,29 +56,26 @@ struct Line {
     time: u64,
 }
 
-#[derive(Serialize)]
-struct Whole<'a> {
-    msg: &'a VecDeque<Line>,
-}
-
 #[derive(Debug)]
 pub(super) struct Chat {
     room: Room,
     state: Mutex<State>,
 }
 
+/// The lines as they are on the wire, so that a new state is one copy of them.
 #[derive(Debug)]
 struct State {
-    lines: VecDeque<Line>,
+    lines: VecDeque<String>,
+    /// The bytes of all lines together.
+    bytes: usize,
     /// All of them, as everybody gets them.
     whole: Prepared,
 }
 
 impl Chat {
     pub(super) fn new() -> Self {
-        let lines = VecDeque::new();
-        let whole = whole(&lines);
-        Self { room: Room::new(BACKLOG), state: Mutex::new(State { lines, whole }) }
+        let state = State { lines: VecDeque::new(), bytes: 0, whole: whole(&VecDeque::new(), 0) };
+        Self { room: Room::new(BACKLOG), state: Mutex::new(state) }
     }
 
     /// The whole state, and everything told from then on.
@@ -87,19 +84,25 @@ impl Chat {
         (state.whole.clone(), self.room.listen())
     }
 
-    fn post(&self, line: Line) {
+    fn post(&self, line: &Line) {
+        // Strings and numbers in a struct always serialise.
+        let line = serde_json::to_string(line).unwrap_or_default();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.lines.len() >= HISTORY {
-            state.lines.pop_front();
-        }
-        state.lines.push_back(line);
-        state.whole = whole(&state.lines);
-        while state.whole.message().len() > MAX_STATE && state.lines.len() > 1 {
-            state.lines.pop_front();
-            state.whole = whole(&state.lines);
-        }
+        state.push(line);
         // Under the lock, so that everybody gets the states in the order in which they were.
         self.room.tell(state.whole.clone());
+    }
+}
+
+impl State {
+    fn push(&mut self, line: String) {
+        self.bytes += line.len();
+        self.lines.push_back(line);
+        while self.lines.len() > HISTORY || whole_len(self.lines.len(), self.bytes) > MAX_STATE {
+            let Some(oldest) = self.lines.pop_front() else { break };
+            self.bytes -= oldest.len();
+        }
+        self.whole = whole(&self.lines, self.bytes);
     }
 }
 
@@ -122,7 +125,7 @@ impl Member for Guest<'_> {
         }
         match parse(&message) {
             Ok(Post { user, text }) => {
-                self.chat.post(Line { user, text, time: unix_millis() });
+                self.chat.post(&Line { user, text, time: unix_millis() });
                 Answer::Done
             }
             Err(why) => Answer::Only(complaint(why)),
@@ -155,10 +158,22 @@ fn parse(message: &Message) -> Result<Post, &'static str> {
     Ok(post)
 }
 
-fn whole(lines: &VecDeque<Line>) -> Prepared {
-    // Strings and numbers in a struct always serialise.
-    let json = serde_json::to_string(&Whole { msg: lines }).unwrap_or_default();
+/// `{"msg":[line,line,…]}`
+fn whole(lines: &VecDeque<String>, bytes: usize) -> Prepared {
+    let mut json = String::with_capacity(whole_len(lines.len(), bytes));
+    json.push_str(r#"{"msg":["#);
+    for (index, line) in lines.iter().enumerate() {
+        if index > 0 {
+            json.push(',');
+        }
+        json.push_str(line);
+    }
+    json.push_str("]}");
     Prepared::new(Message::text(json))
+}
+
+fn whole_len(lines: usize, bytes: usize) -> usize {
+    r#"{"msg":[]}"#.len() + lines.saturating_sub(1) + bytes
 }
 
 fn unix_millis() -> u64 {
@@ -198,7 +213,7 @@ mod tests {
     fn the_last_hundred_are_kept_oldest_first() {
         let chat = Chat::new();
         for time in 0..103 {
-            chat.post(Line { user: "ann".into(), text: "hi".into(), time });
+            chat.post(&Line { user: "ann".into(), text: "hi".into(), time });
         }
         let state: serde_json::Value = serde_json::from_str(chat.join().0.message().as_text().unwrap()).unwrap();
         let times: Vec<_> =
@@ -210,9 +225,12 @@ mod tests {
     fn the_state_stays_below_what_clients_take() {
         let chat = Chat::new();
         for time in 0..95 {
-            chat.post(Line { user: "ann".into(), text: "\u{1}".repeat(MAX_TEXT), time });
+            chat.post(&Line { user: "ann".into(), text: "\u{1}".repeat(MAX_TEXT), time });
+            let state = chat.state.lock().unwrap();
+            assert_eq!(state.whole.message().len(), whole_len(state.lines.len(), state.bytes));
         }
         let state = chat.join().0;
+        assert!(serde_json::from_str::<serde_json::Value>(state.message().as_text().unwrap()).is_ok());
         assert!((MAX_STATE - 13_000..=MAX_STATE).contains(&state.message().len()));
         assert!(state.message().as_text().unwrap().contains(r#""time":94"#));
     }
