@@ -143,7 +143,7 @@ fn c07_a_close_reason_that_is_not_utf8() {
 #[test]
 fn c08_close_reasons_of_123_bytes_and_more() {
     let mut server = End::server();
-    server.feed_frame(FIN | CLOSE, &close_payload(1000, &[b'r'; 123]));
+    server.feed_frame(FIN | CLOSE, &close_payload(1000, [b'r'; 123]));
     assert_eq!(server.outcome().reason(), "r".repeat(123));
     assert_eq!(server.close_frame(), (1000, "r".repeat(123)));
     for (reason, kept) in [("é".repeat(200), "é".repeat(61)), ("a".repeat(124), "a".repeat(123))] {

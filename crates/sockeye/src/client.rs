@@ -47,7 +47,7 @@ pub async fn connect(url: &str) -> Result<WebSocket<Transport>, Error> {
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Client {
     request: Result<ClientRequest, Error>,
     config: Arc<Config>,

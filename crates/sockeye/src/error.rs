@@ -1,5 +1,5 @@
 //! One error type: opaque outside, precise inside.
-use std::{fmt, io};
+use std::{fmt, io, sync::Arc};
 
 use bytes::Bytes;
 use sockeye_proto::{
@@ -10,7 +10,7 @@ use sockeye_proto::{
 /// Why something could not be done.
 ///
 /// The text and the [`source`](std::error::Error::source) are for people and may change; programs ask the `is_*`
-/// questions, or compare [`code`](Self::code). A clean close is never an error. It is 8 bytes.
+/// questions, or compare [`code`](Self::code). A clean close is never an error. It is 8 bytes, and clones share it.
 ///
 /// ```no_run
 /// # async fn run() {
@@ -24,7 +24,8 @@ use sockeye_proto::{
 /// }
 /// # }
 /// ```
-pub struct Error(Box<Kind>);
+#[derive(Clone)]
+pub struct Error(Arc<Kind>);
 
 #[derive(Debug)]
 enum Kind {
@@ -147,35 +148,35 @@ impl Error {
     }
 
     pub(crate) fn io(error: io::Error) -> Self {
-        Self(Box::new(Kind::Io(error)))
+        Self(Arc::new(Kind::Io(error)))
     }
 
     pub(crate) fn timeout(what: &'static str) -> Self {
-        Self(Box::new(Kind::Timeout(what)))
+        Self(Arc::new(Kind::Timeout(what)))
     }
 
     pub(crate) fn closed() -> Self {
-        Self(Box::new(Kind::Closed))
+        Self(Arc::new(Kind::Closed))
     }
 
     pub(crate) fn misuse(what: &'static str) -> Self {
-        Self(Box::new(Kind::Misuse(what)))
+        Self(Arc::new(Kind::Misuse(what)))
     }
 
     pub(crate) fn protocol(error: sockeye_proto::Error) -> Self {
-        Self(Box::new(Kind::Protocol(error)))
+        Self(Arc::new(Kind::Protocol(error)))
     }
 }
 
 impl From<HandshakeError> for Error {
     fn from(error: HandshakeError) -> Self {
-        Self(Box::new(Kind::Handshake(error)))
+        Self(Arc::new(Kind::Handshake(error)))
     }
 }
 
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
-        Self(Box::new(Kind::Refused(refusal)))
+        Self(Arc::new(Kind::Refused(refusal)))
     }
 }
 
@@ -211,7 +212,7 @@ impl From<PayloadTooLong> for Error {
 
 impl<T> From<SendError<T>> for Error {
     fn from(error: SendError<T>) -> Self {
-        Self(Box::new(if error.is_full() { Kind::Full } else { Kind::Closed }))
+        Self(Arc::new(if error.is_full() { Kind::Full } else { Kind::Closed }))
     }
 }
 

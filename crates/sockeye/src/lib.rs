@@ -36,6 +36,8 @@
 //! request before it accepts or rejects it. Every limit a peer can push against is in [`Limits`], by name, with its
 //! default. The protocol itself, without tokio, is the crate [`sockeye_proto`], here as [`proto`].
 //!
+//! [`ReconnectingWebSocket`] is a client that comes back by itself.
+//!
 //! # Sending
 //!
 //! [`send`](WebSocket::send) returns when the transport has the message. [`feed`](WebSocket::feed) only queues it:
@@ -49,6 +51,7 @@ mod client;
 mod dial;
 mod drive;
 mod error;
+pub mod reconnect;
 mod server;
 mod socket;
 mod stream;
@@ -57,6 +60,7 @@ mod transport;
 
 pub use client::{Client, connect};
 pub use error::Error;
+pub use reconnect::{Backoff, ReconnectingWebSocket};
 pub use server::{Handshake, HttpRequest, ServerConfig, accept};
 pub use socket::WebSocket;
 pub use sockeye_proto as proto;

@@ -11,20 +11,8 @@ use bytes::Buf;
 use sockeye_proto::{
     CloseCode, CloseOutcome, Config, Connection, Error, Event, Keepalive, Limits, Message, Output, Role,
 };
+pub(crate) use sockeye_testing::*;
 
-pub(crate) const CONTINUATION: u8 = 0;
-pub(crate) const TEXT: u8 = 1;
-pub(crate) const BINARY: u8 = 2;
-pub(crate) const CLOSE: u8 = 8;
-pub(crate) const PING: u8 = 9;
-pub(crate) const PONG: u8 = 10;
-/// To be added to an opcode.
-pub(crate) const FIN: u8 = 0x80;
-
-pub(crate) const KIB: usize = 1024;
-pub(crate) const MIB: usize = 1024 * KIB;
-
-const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 /// More outputs than any single input can cause in these tests; beyond it the loop does not end.
 const OUTPUTS_MAX: usize = 100_000;
 
@@ -53,24 +41,9 @@ pub(crate) fn frame(from: Role, first: u8, payload: &[u8]) -> Vec<u8> {
     frame_with_key((from == Role::Client).then_some(KEY), first, payload)
 }
 
-pub(crate) fn frame_with_key(key: Option<[u8; 4]>, first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut wire = header_with_key(key, first, payload.len() as u64);
-    wire.extend(payload.iter().zip(key.unwrap_or_default().iter().cycle()).map(|(byte, key)| byte ^ key));
-    wire
-}
-
 /// The header alone, its length in minimal form.
 pub(crate) fn header(from: Role, first: u8, len: u64) -> Vec<u8> {
     header_with_key((from == Role::Client).then_some(KEY), first, len)
-}
-
-pub(crate) fn header_with_key(key: Option<[u8; 4]>, first: u8, len: u64) -> Vec<u8> {
-    let short = match len {
-        0..=125 => u8::try_from(len).unwrap(),
-        126..=0xffff => 126,
-        _ => 127,
-    };
-    raw_header(key, first, short, len)
 }
 
 /// A header with any first byte and any form of length.
@@ -83,10 +56,6 @@ pub(crate) fn raw_header(key: Option<[u8; 4]>, first: u8, short: u8, len: u64) -
     }
     wire.extend_from_slice(key.as_ref().map_or(&[][..], |key| &key[..]));
     wire
-}
-
-pub(crate) fn close_payload(code: u16, reason: &[u8]) -> Vec<u8> {
-    [&code.to_be_bytes(), reason].concat()
 }
 
 /// A frame as this file's parser reads it, unmasked.

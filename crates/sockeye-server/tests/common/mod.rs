@@ -7,6 +7,8 @@ use std::{future::Future, net::SocketAddr, time::Duration};
 use serde_json::Value;
 use sockeye::{Client, Transport, WebSocket};
 use sockeye_server::{Demo, Server, ServerOptions, Site};
+#[allow(unused_imports, reason = "each test binary uses a part of it")]
+pub(crate) use sockeye_testing::masked;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -130,14 +132,7 @@ pub(crate) fn header<'a>(response: &'a str, name: &str) -> Option<&'a str> {
 
 /// Everything up to the empty line.
 pub(crate) async fn read_head(stream: &mut TcpStream) -> String {
-    within(async {
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.push(stream.read_u8().await.unwrap());
-        }
-        String::from_utf8(head).unwrap()
-    })
-    .await
+    within(sockeye_testing::read_head(stream)).await
 }
 
 /// One response with its body, from a connection that stays open.
@@ -156,35 +151,9 @@ pub(crate) async fn read_to_end(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// A frame as a client sends it.
-pub(crate) fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
-    const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
-    let mut frame = vec![first];
-    if payload.len() < 126 {
-        frame.push(0x80 | u8::try_from(payload.len()).unwrap());
-    } else {
-        frame.push(0x80 | 0x7e);
-        frame.extend_from_slice(&u16::try_from(payload.len()).unwrap().to_be_bytes());
-    }
-    frame.extend_from_slice(&KEY);
-    frame.extend(payload.iter().zip(KEY.iter().cycle()).map(|(byte, key)| byte ^ key));
-    frame
-}
-
 /// First byte and payload of the next frame; `None` at the end.
 pub(crate) async fn read_frame(stream: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
-    within(async {
-        let first = stream.read_u8().await.ok()?;
-        let len = match stream.read_u8().await.unwrap() {
-            126 => usize::from(stream.read_u16().await.unwrap()),
-            127 => usize::try_from(stream.read_u64().await.unwrap()).unwrap(),
-            len => usize::from(len),
-        };
-        let mut payload = vec![0; len];
-        stream.read_exact(&mut payload).await.unwrap();
-        Some((first, payload))
-    })
-    .await
+    within(sockeye_testing::read_frame(stream)).await
 }
 
 /// The code of the Close frame that comes after anything else.
