@@ -9,7 +9,14 @@ mod open;
 mod output;
 mod pings;
 
-use std::{io, process::ExitCode, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    io,
+    pin::pin,
+    process::ExitCode,
+    task::Poll,
+    time::Duration,
+};
 
 use sockeye::{CloseCode, CloseOutcome, ControlPayload, Event, Message, Party, ReadyState, Transport, WebSocket};
 use tokio::time::Instant;
@@ -104,11 +111,12 @@ impl<'a> Session<'a> {
     async fn talk(&mut self, input: &mut Input) -> Result<(), Failure> {
         self.opened()?;
         loop {
-            let takes_lines = self.takes_lines();
+            let takes_lines = takes_lines(&self.socket);
             tokio::select! {
-                event = self.socket.recv_event(), if self.output.has_room() => match event? {
-                    Some(event) => self.happened(&event)?,
-                    None => return self.verdict(),
+                step = step(&mut self.socket, takes_lines), if self.output.has_room() => match step? {
+                    Step::Event(event) => self.happened(&event)?,
+                    Step::End => return self.verdict(),
+                    Step::Drained => {}
                 },
                 // Queued, not sent: receiving writes, and must go on meanwhile, or two ends that only write wait for ever.
                 asked = input.next(takes_lines) => match asked? {
@@ -137,10 +145,6 @@ impl<'a> Session<'a> {
         }
         self.output.note(&format!("{note}; /help for commands"));
         Ok(())
-    }
-
-    fn takes_lines(&self) -> bool {
-        self.socket.ready_state() == ReadyState::Open && self.socket.buffered_amount() < HIGH_WATER
     }
 
     fn happened(&mut self, event: &Event) -> io::Result<()> {
@@ -277,6 +281,30 @@ impl<'a> Session<'a> {
             _ => Err(Failure::complaint(&outcome)),
         }
     }
+}
+
+/// What receiving came to.
+enum Step {
+    Event(Event),
+    End,
+    /// So much has been written that lines are taken again.
+    Drained,
+}
+
+/// Receives and writes. Dropping the future loses nothing, so a new one at every poll lets the socket be looked at between.
+async fn step(socket: &mut WebSocket<Transport>, took_lines: bool) -> Result<Step, sockeye::Error> {
+    poll_fn(|cx| {
+        let received = pin!(socket.recv_event()).poll(cx);
+        if received.is_pending() && !took_lines && takes_lines(socket) {
+            return Poll::Ready(Ok(Step::Drained));
+        }
+        received.map_ok(|event| event.map_or(Step::End, Step::Event))
+    })
+    .await
+}
+
+fn takes_lines(socket: &WebSocket<Transport>) -> bool {
+    socket.ready_state() == ReadyState::Open && socket.buffered_amount() < HIGH_WATER
 }
 
 fn milliseconds(time: Duration) -> f64 {
