@@ -18,7 +18,11 @@ use rustix::{
 };
 use serde_json::{Value, json};
 use sockeye::{CloseCode, ControlPayload, Handshake, Message, ServerConfig};
-use tokio::{io::AsyncReadExt, net::TcpStream, sync::watch};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::watch,
+};
 
 const HOSTILE: &str = "\x1b[2J\u{9b}31m\u{202e}abc\x07";
 
@@ -136,6 +140,23 @@ fn a_complaint_is_told_escaped_and_has_its_own_status() {
     let output = run(connect(server, &["--no-close"]), b"");
     assert_eq!(status(&output), 4);
     assert_eq!(stderr(&output), "sockeye: closed: 4001 no\\n\\x1b[2J\\u{9b}31m\\u{202e}abc\\x07\n");
+}
+
+/// The server's complaint and our Close cross each other.
+#[test]
+fn a_complaint_that_meets_our_close_is_one_too() {
+    let server = serve(|stream| async move {
+        let stream = stream.into_std()?;
+        let mut raw = TcpStream::from_std(stream.try_clone()?)?;
+        let _unused = sockeye::accept(TcpStream::from_std(stream)?).await?;
+        assert_eq!(raw.read_u8().await?, 0x88);
+        raw.write_all(b"\x88\x04\x0f\xa1no").await?;
+        raw.shutdown().await?;
+        raw.read_to_end(&mut Vec::new()).await?;
+        Ok(())
+    });
+    let output = run(connect(server, &["--timeout", "20"]), b"");
+    assert_eq!((status(&output), stderr(&output)), (4, "sockeye: closed: 4001 no\n"));
 }
 
 #[test]
