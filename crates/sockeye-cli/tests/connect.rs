@@ -12,10 +12,17 @@ use std::{
 };
 
 use common::{PATIENCE, connect, echo, end, run, scratch, serve, start, status, stderr, stdout};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, Signal, kill_process},
+};
 use serde_json::{Value, json};
 use sockeye::{CloseCode, ControlPayload, Handshake, Message, ServerConfig};
-use tokio::{io::AsyncReadExt, net::TcpStream};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::watch,
+};
 
 const HOSTILE: &str = "\x1b[2J\u{9b}31m\u{202e}abc\x07";
 
@@ -23,6 +30,43 @@ const HOSTILE: &str = "\x1b[2J\u{9b}31m\u{202e}abc\x07";
 fn lines_become_messages_and_messages_lines() {
     let output = run(connect(serve(echo), &[]), b"a\r\n/ping\n\nlast");
     assert_eq!((status(&output), stdout(&output), stderr(&output)), (0, "a\n/ping\n\nlast\n", ""));
+}
+
+/// Lines are taken again when there is room, not only when a message comes: the server reads once the program takes no more,
+/// and has nothing to say meanwhile.
+#[test]
+fn a_silent_server_gets_all_lines() {
+    const LINE: usize = 200;
+    const LINES: usize = 100_000;
+    let (blocked, reading) = watch::channel(false);
+    let server = serve(move |stream| {
+        let mut reading = reading.clone();
+        async move {
+            let mut socket = sockeye::accept(stream).await?;
+            reading.wait_for(|&reading| reading).await.unwrap();
+            for _ in 0..LINES {
+                socket.recv().await?.unwrap();
+            }
+            socket.send("all").await?;
+            socket.recv().await.map(drop)
+        }
+    });
+    let mut child = start(connect(server, &["--count", "1"]));
+    let mut stdin = child.stdin.take().unwrap();
+    let writer = thread::spawn(move || {
+        let input = format!("{}\n", "x".repeat(LINE - 1)).repeat(LINES);
+        for piece in input.as_bytes().chunks(4096) {
+            let full = Timespec { tv_sec: 0, tv_nsec: 300_000_000 };
+            if poll(&mut [PollFd::new(&stdin, PollFlags::OUT)], Some(&full)).unwrap() == 0 {
+                blocked.send_replace(true);
+            }
+            stdin.write_all(piece).unwrap();
+        }
+        assert!(*blocked.borrow(), "all of it fitted into buffers: nothing was tried");
+    });
+    let output = end(child);
+    assert_eq!((status(&output), stdout(&output), stderr(&output)), (0, "all\n", ""));
+    writer.join().unwrap();
 }
 
 #[test]
@@ -96,6 +140,23 @@ fn a_complaint_is_told_escaped_and_has_its_own_status() {
     let output = run(connect(server, &["--no-close"]), b"");
     assert_eq!(status(&output), 4);
     assert_eq!(stderr(&output), "sockeye: closed: 4001 no\\n\\x1b[2J\\u{9b}31m\\u{202e}abc\\x07\n");
+}
+
+/// The server's complaint and our Close cross each other.
+#[test]
+fn a_complaint_that_meets_our_close_is_one_too() {
+    let server = serve(|stream| async move {
+        let stream = stream.into_std()?;
+        let mut raw = TcpStream::from_std(stream.try_clone()?)?;
+        let _unused = sockeye::accept(TcpStream::from_std(stream)?).await?;
+        assert_eq!(raw.read_u8().await?, 0x88);
+        raw.write_all(b"\x88\x04\x0f\xa1no").await?;
+        raw.shutdown().await?;
+        raw.read_to_end(&mut Vec::new()).await?;
+        Ok(())
+    });
+    let output = run(connect(server, &["--timeout", "20"]), b"");
+    assert_eq!((status(&output), stderr(&output)), (4, "sockeye: closed: 4001 no\n"));
 }
 
 #[test]

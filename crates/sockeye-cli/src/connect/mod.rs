@@ -9,9 +9,16 @@ mod open;
 mod output;
 mod pings;
 
-use std::{io, process::ExitCode, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    io,
+    pin::pin,
+    process::ExitCode,
+    task::Poll,
+    time::Duration,
+};
 
-use sockeye::{CloseCode, CloseOutcome, ControlPayload, Event, Message, Party, ReadyState, Transport, WebSocket};
+use sockeye::{CloseCode, CloseOutcome, ControlPayload, Event, Message, ReadyState, Transport, WebSocket};
 use tokio::time::Instant;
 
 use self::{
@@ -84,11 +91,13 @@ struct Session<'a> {
     /// Messages shown.
     received: u64,
     leaving: Leaving,
+    /// The code of our Close frame.
+    sent_code: Option<CloseCode>,
 }
 
 impl<'a> Session<'a> {
     fn new(socket: WebSocket<Transport>, args: &'a args::Connect, output: &'a mut Output) -> Self {
-        Self { socket, args, output, pings: Pings::default(), received: 0, leaving: Leaving::No }
+        Self { socket, args, output, pings: Pings::default(), received: 0, leaving: Leaving::No, sent_code: None }
     }
 
     async fn run(&mut self, input: &mut Input) -> Result<(), Failure> {
@@ -104,11 +113,12 @@ impl<'a> Session<'a> {
     async fn talk(&mut self, input: &mut Input) -> Result<(), Failure> {
         self.opened()?;
         loop {
-            let takes_lines = self.takes_lines();
+            let takes_lines = takes_lines(&self.socket);
             tokio::select! {
-                event = self.socket.recv_event(), if self.output.has_room() => match event? {
-                    Some(event) => self.happened(&event)?,
-                    None => return self.verdict(),
+                step = step(&mut self.socket, takes_lines), if self.output.has_room() => match step? {
+                    Step::Event(event) => self.happened(&event)?,
+                    Step::End => return self.verdict(),
+                    Step::Drained => {}
                 },
                 // Queued, not sent: receiving writes, and must go on meanwhile, or two ends that only write wait for ever.
                 asked = input.next(takes_lines) => match asked? {
@@ -137,10 +147,6 @@ impl<'a> Session<'a> {
         }
         self.output.note(&format!("{note}; /help for commands"));
         Ok(())
-    }
-
-    fn takes_lines(&self) -> bool {
-        self.socket.ready_state() == ReadyState::Open && self.socket.buffered_amount() < HIGH_WATER
     }
 
     fn happened(&mut self, event: &Event) -> io::Result<()> {
@@ -194,7 +200,7 @@ impl<'a> Session<'a> {
             }
             // Whoever waits for a number of messages has asked, and waits for the answers.
             Asked::InputEnd if self.args.no_close || self.args.count.is_some() => {}
-            Asked::InputEnd => self.socket.start_close(CloseCode::NORMAL, ""),
+            Asked::InputEnd => self.close(CloseCode::NORMAL, ""),
             Asked::Interrupt if self.leaving == Leaving::Interrupted => return Err(Failure::interrupted()),
             Asked::Interrupt => {
                 self.leave(Leaving::Interrupted, CloseCode::GOING_AWAY);
@@ -211,7 +217,14 @@ impl<'a> Session<'a> {
         if self.leaving == Leaving::No || why == Leaving::Interrupted {
             self.leaving = why;
         }
-        self.socket.start_close(code, "");
+        self.close(code, "");
+    }
+
+    fn close(&mut self, code: CloseCode, reason: &str) {
+        if self.socket.ready_state() == ReadyState::Open {
+            self.sent_code = Some(code);
+        }
+        self.socket.start_close(code, reason);
     }
 
     /// Does what a typed line asks for.
@@ -219,7 +232,7 @@ impl<'a> Session<'a> {
         match parse(line) {
             Command::Send(text) => return self.send(text.as_bytes().to_vec()),
             Command::Ping(text) => self.ping(text)?,
-            Command::Close(code, reason) => self.socket.start_close(code, reason),
+            Command::Close(code, reason) => self.close(code, reason),
             Command::Help => self.output.say(command::HELP),
             Command::Wrong(why) => self.output.say(&why),
         }
@@ -272,11 +285,35 @@ impl<'a> Session<'a> {
         }
         match outcome.code() {
             1000 | 1001 | CloseOutcome::NO_STATUS => Ok(()),
-            // What we sent came back.
-            _ if outcome.initiator() == Party::Local => Ok(()),
+            // What we sent came back; a complaint may as well have crossed it.
+            code if self.sent_code.is_some_and(|sent| sent.get() == code) => Ok(()),
             _ => Err(Failure::complaint(&outcome)),
         }
     }
+}
+
+/// What receiving came to.
+enum Step {
+    Event(Event),
+    End,
+    /// So much has been written that lines are taken again.
+    Drained,
+}
+
+/// Receives and writes. Dropping the future loses nothing, so a new one at every poll lets the socket be looked at between.
+async fn step(socket: &mut WebSocket<Transport>, took_lines: bool) -> Result<Step, sockeye::Error> {
+    poll_fn(|cx| {
+        let received = pin!(socket.recv_event()).poll(cx);
+        if received.is_pending() && !took_lines && takes_lines(socket) {
+            return Poll::Ready(Ok(Step::Drained));
+        }
+        received.map_ok(|event| event.map_or(Step::End, Step::Event))
+    })
+    .await
+}
+
+fn takes_lines(socket: &WebSocket<Transport>) -> bool {
+    socket.ready_state() == ReadyState::Open && socket.buffered_amount() < HIGH_WATER
 }
 
 fn milliseconds(time: Duration) -> f64 {
