@@ -41,26 +41,32 @@ impl Default for Keepalive {
 /// ```text
 ///   Listening ──interval without input──▶ Waiting ──timeout──▶ the peer is gone
 ///       ▲                                    │
-///       └────────── the ping's pong ─────────┘
+///       └─────────── a ping's pong ──────────┘
 /// ```
 /// Payload of a frame that comes meanwhile holds the pong up, and the timeout begins anew.
 #[derive(Debug)]
 enum State {
-    Listening { since: Instant },
-    Waiting { due: Instant },
+    Listening {
+        since: Instant,
+    },
+    /// `newer` is a ping that the program sent after the watch's own. It may have replaced that in the queue, and the peer may
+    /// answer it alone, as the most recent one (RFC 6455 section 5.5.3).
+    Waiting {
+        due: Instant,
+        newer: Option<ControlPayload>,
+    },
 }
 
 /// The watch over one peer. Its pings carry a counter, so that an unsolicited pong proves nothing (B21).
 #[derive(Debug)]
 pub(crate) struct Watch {
-    keepalive: Keepalive,
     state: State,
     pings: u32,
 }
 
 impl Watch {
-    pub(crate) fn new(keepalive: Keepalive, now: Instant) -> Self {
-        Self { keepalive, state: State::Listening { since: now }, pings: 0 }
+    pub(crate) fn new(now: Instant) -> Self {
+        Self { state: State::Listening { since: now }, pings: 0 }
     }
 
     pub(crate) fn heard(&mut self, now: Instant) {
@@ -70,36 +76,50 @@ impl Watch {
     }
 
     /// A frame's payload came. No pong can come before its end, so waiting for one begins anew.
-    pub(crate) fn heard_payload(&mut self, now: Instant) {
+    pub(crate) fn heard_payload(&mut self, keepalive: &Keepalive, now: Instant) {
         self.heard(now);
-        if let State::Waiting { due } = &mut self.state {
-            *due = limits::deadline(now, self.keepalive.timeout);
+        if let State::Waiting { due, .. } = &mut self.state {
+            *due = limits::deadline(now, keepalive.timeout);
+        }
+    }
+
+    /// The program sent a ping of its own. The time for an answer does not begin anew.
+    pub(crate) fn pinged(&mut self, payload: ControlPayload) {
+        if let State::Waiting { newer, .. } = &mut self.state {
+            *newer = Some(payload);
         }
     }
 
     pub(crate) fn pong(&mut self, payload: &[u8], now: Instant) {
-        if payload == self.pings.to_be_bytes() {
-            self.state = State::Listening { since: now };
+        if let State::Waiting { newer, .. } = &self.state {
+            let is_newer = newer.as_ref().is_some_and(|newer| newer.as_bytes() == payload);
+            if is_newer || payload == self.pings.to_be_bytes() {
+                self.state = State::Listening { since: now };
+            }
         }
     }
 
-    pub(crate) fn deadline(&self) -> Instant {
+    pub(crate) fn deadline(&self, keepalive: &Keepalive) -> Instant {
         match self.state {
-            State::Listening { since } => limits::deadline(since, self.keepalive.interval),
-            State::Waiting { due } => due,
+            State::Listening { since } => limits::deadline(since, keepalive.interval),
+            State::Waiting { due, .. } => due,
         }
     }
 
     /// What to do once the deadline has passed: a ping to send, or the end.
-    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Result<Option<ControlPayload>, Fault> {
-        if now < self.deadline() {
+    pub(crate) fn handle_timeout(
+        &mut self,
+        keepalive: &Keepalive,
+        now: Instant,
+    ) -> Result<Option<ControlPayload>, Fault> {
+        if now < self.deadline(keepalive) {
             return Ok(None);
         }
         if matches!(self.state, State::Waiting { .. }) {
             return Err(Fault::PongTimeout);
         }
         self.pings = self.pings.wrapping_add(1);
-        self.state = State::Waiting { due: limits::deadline(now, self.keepalive.timeout) };
+        self.state = State::Waiting { due: limits::deadline(now, keepalive.timeout), newer: None };
         Ok(Some(ControlPayload::checked_by_header(Bytes::copy_from_slice(&self.pings.to_be_bytes()))))
     }
 }

@@ -41,10 +41,13 @@
 //!         }
 //!         Output::ShutdownWrite => unreachable!("nobody closed"),
 //!         Output::Wait(_deadline) => break,
+//!         other => unreachable!("{other:?}"),
 //!     }
 //! }
 //! assert_eq!(wire, b"\x81\x05Hello");
 //! ```
+//!
+//! A program that receives in one task and sends in another takes the two halves of a connection: [`Connection::split`].
 //!
 //! The opening handshake comes before and is in [`handshake`].
 #![forbid(unsafe_code)]
@@ -73,7 +76,9 @@ mod receiver;
 mod utf8;
 
 pub use close::{CloseCode, CloseFrame, CloseOutcome, CloseReason, InvalidCloseCode, Party};
-pub use connection::{Connection, Event, Outgoing, Output, ReadyState};
+pub use connection::{
+    Connection, Event, Notice, Outgoing, Output, ReadyState, ReceiveHalf, ReceiveOutput, Reply, SendHalf, SendOutput,
+};
 pub use error::{Error, SendError};
 pub use keepalive::Keepalive;
 pub use limits::{Config, Limits};

@@ -65,10 +65,11 @@ pub struct Limits {
     pub control_rate: u32,
     /// Pings and pongs a peer may send at once after a quiet time. Default: 100.
     pub control_burst: u32,
-    /// Bytes queued for sending at which [`send`](crate::Connection::send) gives the message back. A message larger
-    /// than this is taken when nothing is queued. Default: 1 MiB.
+    /// Bytes queued for sending beyond which [`send`](crate::Connection::send) gives the message back. While at most
+    /// [`high_water`](Self::high_water) bytes are queued any message is taken, however large. Default: 1 MiB.
     pub max_write_queue: usize,
-    /// Bytes queued for sending above which a well-behaved sender should wait. Default: 64 KiB.
+    /// Bytes queued for sending above which a well-behaved sender should wait; no more than
+    /// [`max_write_queue`](Self::max_write_queue) counts. Default: 64 KiB.
     pub high_water: usize,
     /// Time in which [`write_progress`](Self::write_progress) bytes must leave while the transport takes less than is
     /// queued. Crossing it ends the connection. Default: 10 s.

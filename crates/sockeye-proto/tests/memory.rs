@@ -225,8 +225,8 @@ fn echo(connection: &mut Connection, input: &mut [u8]) {
                     let all = outgoing.remaining();
                     outgoing.advance(all);
                 }
-                Output::Event(_) | Output::ShutdownWrite => {}
                 Output::Wait(_) => break,
+                _ => {}
             }
         }
         if at == input.len() {

@@ -82,6 +82,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     continue;
                 }
                 Output::Transmit | Output::Wait(_) => {}
+                other => unreachable!("an output of the same workspace that is not handled: {other:?}"),
             }
             if self.end.is_some() {
                 return Poll::Ready(Ok(None));
@@ -105,7 +106,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
     }
 
-    /// The next message, if it is among the input at hand and nothing comes before it.
+    /// The next message, if it is among the input at hand and nothing comes before it. See [`Connection::take_message`] for why
+    /// nothing needs to be drained in between.
     pub(crate) fn take_message(&mut self) -> Option<Message> {
         loop {
             if let Some(message) = self.connection.take_message() {
@@ -156,14 +158,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         self.connection.buffered_amount() > 0 || self.flush_due.is_some()
     }
 
-    /// Writes until nothing is queued (ready) or the transport takes no more (pending).
+    /// Writes until nothing is queued (ready) or the transport takes no more (pending). Nothing more is asked of a transport
+    /// that has failed.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.connection.buffered_amount() > 0 {
             let written = poll_write_some(Pin::new(&mut self.io), cx, &self.connection.outgoing());
             match written {
-                Poll::Ready(Ok(0)) => self.failed(io::ErrorKind::WriteZero.into()),
-                Poll::Ready(Ok(count)) => self.connection.outgoing().advance(count),
-                Poll::Ready(Err(error)) => self.failed(error),
+                Poll::Ready(Ok(count @ 1..)) => self.connection.outgoing().advance(count),
+                Poll::Ready(result) => {
+                    self.failed(result.err().unwrap_or(io::ErrorKind::WriteZero.into()));
+                    return Poll::Ready(());
+                }
                 Poll::Pending => {
                     self.connection.handle_write_blocked(now());
                     return Poll::Pending;
@@ -248,10 +253,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         Poll::Ready(())
     }
 
-    /// A failing transport after the closing handshake is still a clean close; before it, the failure is the reason.
+    /// A failing transport after the closing handshake is still a clean close; before it, its first failure is the reason.
     fn failed(&mut self, error: io::Error) {
         self.flush_due = None;
-        self.failure = Some(error);
+        self.failure.get_or_insert(error);
         self.connection.handle_eof(now());
     }
 

@@ -66,7 +66,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     ///
     /// # Errors
     /// If the peer breaks the protocol or a limit, goes silent, or the transport fails. The peer has then been told why, as
-    /// far as it listens; further calls return `None`.
+    /// far as it listens. Of all methods one call, whichever meets it first, returns this error; after it `recv` returns
+    /// `None`, [`close`](Self::close) and those that send return an error that [`is_closed`](Error::is_closed), and
+    /// [`close_outcome`](Self::close_outcome) stays `None`.
     ///
     /// # Cancel safety
     /// Nothing is lost.
@@ -77,7 +79,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// The next message if it came together with the last one; never touches the transport. `None` means: not here yet, or
     /// not a message. Answering all that came at once before [`recv`](Self::recv) is awaited again spares a turn for each.
     ///
-    /// At most what one read brings (64 KiB) comes this way.
+    /// At most what one read brings (64 KiB) comes this way. Replies that are owed, and anything queued, wait for the next call
+    /// of another method.
     pub fn try_recv(&mut self) -> Option<Message> {
         self.driver.take_message()
     }
@@ -109,7 +112,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             match ready!(self.driver.poll_event(cx)) {
                 Ok(Some(Event::Message(message))) => return Poll::Ready(Ok(Some(message))),
                 Ok(Some(Event::Closed(_)) | None) => return Poll::Ready(Ok(None)),
-                Ok(Some(Event::Ping(_) | Event::Pong(_))) => {}
+                Ok(Some(_)) => {}
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
@@ -153,16 +156,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         self.driver.connection.send(message)
     }
 
-    async fn feed_later(&mut self, mut refused: SendError<Message>) -> Result<(), Error> {
-        while let SendError::Full(message) = refused {
-            self.ready().await?;
-            let Err(error) = self.driver.connection.send(message) else { return Ok(()) };
-            refused = error;
-            // Under the high-water mark and yet no room for a message this large: all else has to leave first.
-            poll_fn(|cx| self.driver.poll_drain(cx, 0)).await;
-        }
-        self.driver.check()?;
-        Err(Error::closed())
+    async fn feed_later(&mut self, refused: SendError<Message>) -> Result<(), Error> {
+        // `ready` says why if the connection can send no more.
+        self.ready().await?;
+        Ok(self.driver.connection.send(refused.into_inner())?)
     }
 
     /// Sends a message that was encoded before, such as one that goes to many.
@@ -174,20 +171,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// As [`send`](Self::send).
     pub async fn send_prepared(&mut self, prepared: &Prepared) -> Result<(), Error> {
         self.ready().await?;
-        while let Err(error) = self.driver.connection.send_prepared(prepared) {
-            if !error.is_full() {
-                return Err(Error::closed());
-            }
-            poll_fn(|cx| self.driver.poll_drain(cx, 0)).await;
-        }
+        self.driver.connection.send_prepared(prepared)?;
         self.flush().await
     }
 
     /// Queues a message without waiting, or gives it back.
     ///
     /// # Errors
-    /// [`SendError::Full`] if [`max_write_queue`](crate::Limits::max_write_queue) bytes are queued, [`SendError::Closed`] if
-    /// the connection is closing.
+    /// [`SendError::Full`] if more than [`high_water`](crate::Limits::high_water) bytes are queued and the message finds no room
+    /// in [`max_write_queue`](crate::Limits::max_write_queue); [`SendError::Closed`] if the connection is closing.
     pub fn try_send(&mut self, message: impl Into<Message>) -> Result<(), SendError<Message>> {
         self.driver.connection.send(message.into())
     }
@@ -264,7 +256,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// that is not [`is_clean`](CloseOutcome::is_clean). If the connection is closed already, this returns how.
     ///
     /// # Errors
-    /// If the peer breaks the protocol meanwhile.
+    /// If the peer breaks the protocol meanwhile. If the connection had ended with an error before, which [`recv`](Self::recv)
+    /// or another method has returned, an error that [`is_closed`](Error::is_closed).
     ///
     /// # Cancel safety
     /// The Close frame is queued at once. Call it again, or [`recv`](Self::recv), to go on waiting.
@@ -346,7 +339,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     }
 
     fn high_water(&self) -> usize {
-        self.driver.connection.config().limits.high_water
+        let limits = &self.driver.connection.config().limits;
+        limits.high_water.min(limits.max_write_queue)
     }
 }
 

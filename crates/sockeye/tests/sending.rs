@@ -11,7 +11,9 @@ use std::{
 };
 
 use common::{
-    BINARY, FIN, KIB, TEXT, accept_over, assert_passed, masked, read_frame, server, transport::Holding, within,
+    BINARY, FIN, KIB, TEXT, accept_over, assert_passed, masked, read_frame, server,
+    transport::{Breaking, Holding},
+    within,
 };
 use sockeye::{CloseCode, Config, Message, Prepared, SendError};
 use tokio::{
@@ -202,6 +204,48 @@ async fn a_transport_that_cannot_be_shut_down() {
         assert!(socket.recv().await.unwrap().is_none());
         assert_passed(start, 5);
         assert!(matches!(poll_once(socket.recv()), Poll::Ready(Ok(None))));
+    })
+    .await;
+}
+
+/// The first failure is the one told, at once: nothing more is asked of a dead transport, and no time is given to it.
+#[tokio::test(start_paused = true)]
+async fn a_dead_transport_is_not_asked_to_flush() {
+    for by_receiving in [false, true] {
+        let (io, peer) = duplex(KIB);
+        let (mut socket, _peer) = accept_over(Breaking::new(io), peer, Config::default()).await;
+        socket.get_ref().broken.store(true, Relaxed);
+        let start = Instant::now();
+        within(60, async {
+            let error = if by_receiving {
+                socket.feed("x").await.unwrap();
+                socket.recv().await.unwrap_err()
+            } else {
+                socket.send("x").await.unwrap_err()
+            };
+            let source = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<std::io::Error>());
+            assert_eq!(source.unwrap().kind(), std::io::ErrorKind::ConnectionReset);
+            assert!(socket.flush().await.unwrap_err().is_closed());
+            assert!(socket.recv().await.unwrap().is_none());
+            assert!(socket.close(CloseCode::NORMAL, "").await.unwrap_err().is_closed());
+            assert!(socket.close_outcome().is_none());
+        })
+        .await;
+        assert_passed(start, 0);
+    }
+}
+
+/// Whoever asked the sink whether it is ready is never told that it is full.
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_was_ready_takes_any_message() {
+    use futures_util::SinkExt;
+    let (mut socket, _peer) = server(64, small_queue()).await;
+    within(60, async {
+        socket.try_send(vec![1; 3 * KIB]).unwrap();
+        std::future::poll_fn(|cx| socket.poll_ready_unpin(cx)).await.unwrap();
+        socket.start_send_unpin(Message::from(vec![2; 100 * KIB])).unwrap();
+        assert!(poll_once(std::future::poll_fn(|cx| socket.poll_ready_unpin(cx))).is_pending());
+        assert!(socket.start_send_unpin(Message::from("x")).unwrap_err().is_full());
     })
     .await;
 }

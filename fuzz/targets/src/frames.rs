@@ -213,6 +213,7 @@ impl End {
                     assert_eq!(deadline, self.connection.deadline());
                     return;
                 }
+                other => panic!("an output that nobody knows: {other:?}"),
             }
         }
     }

@@ -100,6 +100,7 @@ pub(crate) fn understand(from: Role, wire: &[u8]) -> Understood {
             Output::Transmit => drop_outgoing(&mut peer),
             Output::Wait(_) if at < wire.len() => at += peer.handle_input(&mut wire[at..], now),
             Output::Wait(_) => peer.handle_eof(now),
+            other => panic!("an output that nobody knows: {other:?}"),
         }
     }
 }

@@ -3,33 +3,33 @@ use std::{fmt, io::IoSlice, time::Instant};
 
 use bytes::Buf;
 
-use super::Connection;
+use super::SendHalf;
 
 /// The bytes of a connection that wait to be written, as a [`Buf`]: any number of frames leave in one vectored write.
 pub struct Outgoing<'a> {
-    pub(super) connection: &'a mut Connection,
+    pub(super) half: &'a mut SendHalf,
 }
 
 impl Buf for Outgoing<'_> {
     fn remaining(&self) -> usize {
-        self.connection.outbox.len()
+        self.half.outbox.len()
     }
 
     fn chunk(&self) -> &[u8] {
-        self.connection.outbox.chunk()
+        self.half.outbox.chunk()
     }
 
     fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        self.connection.outbox.chunks(slices)
+        self.half.outbox.chunks(slices)
     }
 
     /// Takes note that the transport took `count` bytes.
     fn advance(&mut self, count: usize) {
-        let connection = &mut *self.connection;
-        connection.outbox.advance(count);
-        if connection.outbox.is_empty() {
-            connection.stall = None;
-        } else if let Some(stall) = &mut connection.stall {
+        let half = &mut *self.half;
+        half.outbox.advance(count);
+        if half.outbox.is_empty() {
+            half.stall = None;
+        } else if let Some(stall) = &mut half.stall {
             stall.owed = stall.owed.saturating_sub(count);
             stall.blocked = stall.blocked && count == 0;
         }

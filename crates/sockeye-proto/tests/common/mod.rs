@@ -312,6 +312,7 @@ impl End {
                     assert_eq!(deadline, self.connection.deadline());
                     return;
                 }
+                other => panic!("an output that nobody knows: {other:?}"),
             }
         }
         panic!("outputs without end");

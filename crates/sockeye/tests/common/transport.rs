@@ -185,3 +185,41 @@ impl AsyncWrite for Holding {
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
+
+/// Works until it is `broken`. Then each write fails in another way, and it never gets flushed.
+#[derive(Debug)]
+pub(crate) struct Breaking {
+    pub(crate) io: DuplexStream,
+    pub(crate) broken: Arc<AtomicBool>,
+    failures: Vec<io::ErrorKind>,
+}
+
+impl Breaking {
+    pub(crate) fn new(io: DuplexStream) -> Self {
+        let failures = vec![io::ErrorKind::NotConnected, io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionReset];
+        Self { io, broken: Arc::default(), failures }
+    }
+}
+
+impl AsyncRead for Breaking {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Breaking {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.broken.load(Relaxed) {
+            return Poll::Ready(Err(self.failures.pop().unwrap().into()));
+        }
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.broken.load(Relaxed) { Poll::Pending } else { Poll::Ready(Ok(())) }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

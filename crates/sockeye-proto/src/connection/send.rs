@@ -1,0 +1,331 @@
+//! The half that sends: messages into frames, the queue, and the watch over a transport that does not take it.
+use std::{fmt, sync::Arc, time::Instant};
+
+use bytes::Bytes;
+
+use super::{
+    Notice, Outgoing, Reply,
+    outgoing::Stall,
+    reply::{News, Owed},
+};
+use crate::{
+    CloseFrame, Config, ControlPayload, Limits, Message, Prepared, Role, SendError,
+    error::Fault,
+    frame::{MaskKey, OpCode},
+    limits,
+    outbox::{OutFrame, Outbox},
+};
+
+/// The sending half of a [`Connection`](crate::Connection) that was [split](crate::Connection::split).
+///
+/// It owns whatever sending needs: the masking keys, the queue, the watch over a transport that takes too little. What
+/// receiving owes the wire comes as [`Reply`] values; what receiving has to know leaves as [`Notice`] values.
+///
+/// **Invariant:** as with the whole connection, it is changed once, then drained with [`poll_output`](Self::poll_output) until
+/// that says [`SendOutput::Wait`], then changed again.
+pub struct SendHalf {
+    config: Arc<Config>,
+    end: End,
+    stage: Stage,
+    pub(super) outbox: Outbox,
+    pub(super) stall: Option<Stall>,
+    discarded: usize,
+    notice: Option<Notice>,
+}
+
+/// What the caller of a [`SendHalf`] is to do next.
+#[derive(Debug)]
+#[must_use]
+#[non_exhaustive]
+pub enum SendOutput {
+    /// Hand this to the receiving half, before anything else is written.
+    Notice(Notice),
+    /// Bytes wait in [`SendHalf::outgoing`]: write what the transport takes. Not offered again after
+    /// [`SendHalf::handle_write_blocked`] until something has left.
+    Transmit,
+    /// Shut down the transport's write side, and only then go on: the next output tells the receiving half.
+    ShutdownWrite,
+    /// Nothing to do until something is sent, or until this instant: then call [`SendHalf::handle_timeout`].
+    Wait(Option<Instant>),
+}
+
+/// ```text
+///   Open ──Close queued──▶ CloseQueued ──the reply says so──▶ Ending ──all has left──▶ Over
+///     └──────────────────────────────── nothing more can leave ────────────────────────▲
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Open,
+    /// Nothing follows a Close frame; what was queued before it still leaves.
+    CloseQueued,
+    /// And then the write side is shut down.
+    Ending,
+    Over,
+}
+
+/// Which end this is, with what only that end has.
+pub(super) enum End {
+    Server,
+    Client { masks: Box<dyn FnMut() -> [u8; 4] + Send + Sync> },
+}
+
+impl SendHalf {
+    pub(super) fn new(config: Arc<Config>, end: End) -> Self {
+        Self { config, end, stage: Stage::Open, outbox: Outbox::default(), stall: None, discarded: 0, notice: None }
+    }
+
+    /// Queues a message.
+    ///
+    /// # Errors
+    /// Gives the message back if it finds no room in [`max_write_queue`](crate::Limits::max_write_queue), or if the connection
+    /// is closing. It is never [`Full`](SendError::Full) while at most [`high_water`](crate::Limits::high_water) bytes wait.
+    #[inline]
+    pub fn send(&mut self, message: Message) -> Result<(), SendError<Message>> {
+        if let Some(refuse) = self.refusal(message.len()) {
+            return Err(refuse(()).map(|()| message));
+        }
+        let opcode = message.opcode();
+        self.push_frame(opcode, message.into_bytes());
+        Ok(())
+    }
+
+    /// Queues a message that was encoded before. A client masks it like any other.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), without the message: the caller still has it.
+    pub fn send_prepared(&mut self, prepared: &Prepared) -> Result<(), SendError<()>> {
+        let message = prepared.message();
+        if let Some(refuse) = self.refusal(message.len()) {
+            return Err(refuse(()));
+        }
+        let frame = self.end.frame(message.opcode(), message.clone().into_bytes());
+        match self.end {
+            End::Server => self.outbox.push_encoded(&prepared.header, frame),
+            End::Client { .. } => self.outbox.push(frame),
+        }
+        Ok(())
+    }
+
+    /// Queues a ping, ahead of messages. An earlier ping that has not left is replaced.
+    ///
+    /// # Errors
+    /// If the connection is closing.
+    pub fn ping(&mut self, payload: ControlPayload) -> Result<(), SendError<ControlPayload>> {
+        if self.stage != Stage::Open {
+            return Err(SendError::Closed(payload));
+        }
+        if self.config.keepalive.is_some() {
+            self.notice = Some(Notice::new(News::Pinged(payload.clone())));
+        }
+        self.push_urgent(OpCode::Ping, payload.into());
+        Ok(())
+    }
+
+    /// Starts the closing handshake: what is queued leaves first, then a Close frame with this code and reason (`None`
+    /// sends an empty one). Does nothing if the connection is closing already.
+    pub fn start_close(&mut self, frame: Option<CloseFrame>, now: Instant) {
+        if self.stage == Stage::Open {
+            self.push_close(frame);
+            let until = limits::deadline(now, self.config.limits.close_timeout);
+            self.notice = Some(Notice::new(News::CloseQueued { until }));
+        }
+    }
+
+    /// Queues what receiving owes the wire, as far as it may still be sent.
+    pub fn handle_reply(&mut self, reply: Reply) {
+        match *reply.0 {
+            Owed::Control { pong, ping } if self.stage == Stage::Open => {
+                for (opcode, payload) in [(OpCode::Pong, pong), (OpCode::Ping, ping)] {
+                    if let Some(payload) = payload {
+                        self.push_urgent(opcode, payload.into());
+                    }
+                }
+            }
+            Owed::Control { .. } => {}
+            Owed::Close { frame, shutdown } => {
+                if self.stage == Stage::Open {
+                    self.push_close(frame);
+                }
+                if shutdown && self.stage == Stage::CloseQueued {
+                    self.stage = Stage::Ending;
+                }
+            }
+            Owed::Nothing => self.abandon(),
+        }
+    }
+
+    /// Tells that the transport does not take all of [`outgoing`](Self::outgoing) now. Starts the watch over
+    /// [`write_timeout`](crate::Limits::write_timeout).
+    pub fn handle_write_blocked(&mut self, now: Instant) {
+        match &mut self.stall {
+            Some(stall) => stall.blocked = true,
+            None if self.outbox.is_empty() => {}
+            None => self.stall = Some(self.new_stall(now)),
+        }
+    }
+
+    /// The transport takes nothing more: it ended, or it failed.
+    pub fn handle_eof(&mut self, now: Instant) {
+        self.fail(Fault::Eof, now);
+    }
+
+    /// Tells that the deadline of [`SendOutput::Wait`] has come. Calling it earlier does no harm.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        match &self.stall {
+            Some(stall) if stall.due <= now && stall.owed > 0 => self.fail(Fault::WriteTimeout, now),
+            Some(stall) if stall.due <= now => {
+                let blocked = stall.blocked;
+                self.stall = Some(Stall { blocked, ..self.new_stall(now) });
+            }
+            _ => {}
+        }
+    }
+
+    /// What to do next.
+    pub fn poll_output(&mut self) -> SendOutput {
+        if let Some(notice) = self.notice.take() {
+            return SendOutput::Notice(notice);
+        }
+        if !self.outbox.is_empty() && !self.stall.as_ref().is_some_and(|stall| stall.blocked) {
+            return SendOutput::Transmit;
+        }
+        if self.stage == Stage::Ending && self.outbox.is_empty() {
+            self.stage = Stage::Over;
+            self.notice = Some(Notice::new(News::Shut));
+            return SendOutput::ShutdownWrite;
+        }
+        SendOutput::Wait(self.deadline())
+    }
+
+    /// The bytes to write. Advance it by what the transport took.
+    pub fn outgoing(&mut self) -> Outgoing<'_> {
+        Outgoing { half: self }
+    }
+
+    /// Gives the memory of an empty send queue back, for a connection that is about to be idle.
+    pub fn release_memory(&mut self) {
+        self.outbox.release();
+    }
+
+    /// Bytes queued that the transport has not taken.
+    #[must_use]
+    pub fn buffered_amount(&self) -> usize {
+        self.outbox.len()
+    }
+
+    /// Bytes that were queued and will never leave, because the transport ended or a deadline passed first.
+    #[must_use]
+    pub fn discarded_amount(&self) -> usize {
+        self.discarded
+    }
+
+    /// Whether messages are taken: neither end has begun to close.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.stage == Stage::Open
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is wanted: what the next [`SendOutput::Wait`] will say.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.stall.as_ref().map(|stall| stall.due)
+    }
+
+    /// Which end this is.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        match self.end {
+            End::Server => Role::Server,
+            End::Client { .. } => Role::Client,
+        }
+    }
+
+    /// The configuration it was made with.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(super) fn shared_config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    pub(super) fn config_mut(&mut self) -> &mut Arc<Config> {
+        &mut self.config
+    }
+
+    #[inline]
+    pub(super) fn take_notice(&mut self) -> Option<Notice> {
+        self.notice.take()
+    }
+
+    fn fail(&mut self, fault: Fault, now: Instant) {
+        if self.stage != Stage::Over {
+            self.notice = Some(Notice::new(News::Failed { fault, at: now }));
+        }
+        self.abandon();
+    }
+
+    fn abandon(&mut self) {
+        self.stage = Stage::Over;
+        self.discarded = self.discarded.saturating_add(self.outbox.len());
+        self.outbox.clear();
+        self.stall = None;
+    }
+
+    fn new_stall(&self, now: Instant) -> Stall {
+        let Limits { write_progress, write_timeout, .. } = self.config.limits;
+        let owed = write_progress.min(self.outbox.len());
+        Stall { due: limits::deadline(now, write_timeout), owed, blocked: true }
+    }
+
+    /// Why a message of `len` bytes is not taken, as the error's constructor.
+    #[inline]
+    fn refusal(&self, len: usize) -> Option<fn(()) -> SendError<()>> {
+        if self.stage != Stage::Open {
+            return Some(SendError::Closed);
+        }
+        let (queued, limits) = (self.outbox.len(), &self.config.limits);
+        let full = queued > limits.high_water.min(limits.max_write_queue)
+            && queued.saturating_add(len) > limits.max_write_queue;
+        full.then_some(SendError::Full)
+    }
+
+    #[inline]
+    fn push_frame(&mut self, opcode: OpCode, payload: Bytes) {
+        let frame = self.end.frame(opcode, payload);
+        self.outbox.push(frame);
+    }
+
+    fn push_urgent(&mut self, opcode: OpCode, payload: Bytes) {
+        let frame = self.end.frame(opcode, payload);
+        self.outbox.push_urgent(&frame);
+    }
+
+    fn push_close(&mut self, frame: Option<CloseFrame>) {
+        self.push_frame(OpCode::Close, frame.map(|frame| frame.encode()).unwrap_or_default());
+        self.stage = Stage::CloseQueued;
+    }
+}
+
+impl fmt::Debug for SendHalf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SendHalf")
+            .field("role", &self.role())
+            .field("stage", &self.stage)
+            .field("buffered_amount", &self.buffered_amount())
+            .finish_non_exhaustive()
+    }
+}
+
+impl End {
+    /// A frame of this end: masked if it is the client's.
+    #[inline]
+    fn frame(&mut self, opcode: OpCode, payload: Bytes) -> OutFrame {
+        let mask = match self {
+            Self::Server => None,
+            Self::Client { masks } => Some(MaskKey(masks())),
+        };
+        OutFrame { opcode, payload, mask }
+    }
+}
