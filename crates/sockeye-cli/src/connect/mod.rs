@@ -161,7 +161,8 @@ impl<'a> Session<'a> {
             }
             Event::Ping(payload) => self.output.event(&event::Event::ping(payload))?,
             Event::Pong(payload) => self.show_pong(payload)?,
-            Event::Closed(_) => {}
+            // The end is told by the verdict.
+            _ => {}
         }
         Ok(())
     }
