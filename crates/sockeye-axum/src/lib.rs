@@ -15,9 +15,12 @@
 //! }
 //!
 //! # async fn run() -> std::io::Result<()> {
+//! use axum::serve::ListenerExt;
+//!
 //! // `any`, not `get`: over HTTP/2 a WebSocket begins with CONNECT.
 //! let app: Router = Router::new().route("/echo", any(echo));
-//! let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+//! // Without TCP_NODELAY, what is sent over HTTP/2 may wait 40 ms for the peer's acknowledgement.
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?.tap_io(|tcp| drop(tcp.set_nodelay(true)));
 //! axum::serve(listener, app).await
 //! # }
 //! ```
