@@ -266,6 +266,14 @@ async fn pings_are_answered_and_closing_ends_the_stream() {
     peer.open(1, "/echo").await;
     peer.write(&frame(DATA, 0, 1, &masked(common::PING | FIN, b"?"))).await;
     assert_eq!(within(5, peer.read_until(DATA)).await.payload, [PONG | FIN, 1, b'?']);
+    // As many as came together are answered together.
+    let asked: Vec<u8> = (0..10).flat_map(|number| masked(common::PING | FIN, &[number])).collect();
+    peer.write(&frame(DATA, 0, 1, &asked)).await;
+    let mut answers = Vec::new();
+    while answers.len() < 30 {
+        answers.extend(within(5, peer.read_until(DATA)).await.payload);
+    }
+    assert_eq!(answers, (0..10).flat_map(|number| [PONG | FIN, 1, number]).collect::<Vec<_>>());
     peer.write(&frame(DATA, 0, 1, &masked(CLOSE | FIN, &close_payload(1000, "")))).await;
     let close = within(5, peer.read_until(DATA)).await;
     assert_eq!(close.payload[..2], [CLOSE | FIN, 2]);

@@ -21,7 +21,10 @@ use hyper_util::{rt::TokioTimer, server::conn::auto};
 /// | nothing at all | the connection's end | [`ping_every`](Self::ping_every), [`pong_within`](Self::pong_within) |
 ///
 /// A connection that does nothing but this costs less than 2 MiB; each WebSocket on it has the memory of its
-/// [`Limits`](crate::Limits) and, while its peer does not read, up to three pieces of 64 KiB under way.
+/// [`Limits`](crate::Limits) and, while its peer does not read, up to 160 KiB under way.
+///
+/// The TCP stream wants `set_nodelay(true)`. Without it the peer's delayed acknowledgements hold replies back by 40 ms:
+/// where a plain upgrade takes the stream over and sets it, HTTP/2 keeps it.
 ///
 /// ```
 /// use hyper_util::{rt::TokioExecutor, server::conn::auto};

@@ -65,6 +65,7 @@ impl Server {
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
+                stream.set_nodelay(true).unwrap();
                 let (builder, shared) = (Arc::clone(&builder), shared.clone());
                 tokio::spawn(async move {
                     let service = service_fn(|request| answer(request, shared.clone()));
