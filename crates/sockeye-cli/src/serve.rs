@@ -6,7 +6,7 @@ use std::{
 };
 
 use sockeye::OriginPolicy;
-use sockeye_server::{Demo, Server, ServerOptions, Site, StartError};
+use sockeye_server::{Demo, Server, ServerOptions, Site, StartError, Tls};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args;
@@ -36,6 +36,9 @@ fn options(site: Site, listen: SocketAddr, shared: &args::Shared) -> Result<Serv
         origins if origins.iter().any(|origin| origin == "*") => Some(OriginPolicy::any()),
         origins => Some(OriginPolicy::list(origins)?.and_same()),
     };
+    if let (Some(cert), Some(key)) = (&shared.tls_cert, &shared.tls_key) {
+        options.tls = Some(Tls::files(cert, key));
+    }
     if let Some(workers) = shared.workers {
         options.workers = usize::from(workers.max(1));
     }
@@ -47,13 +50,14 @@ fn options(site: Site, listen: SocketAddr, shared: &args::Shared) -> Result<Serv
 fn run(options: &ServerOptions) -> Result<(), Box<dyn Error>> {
     let server = Server::start(options).map_err(advise)?;
     // Whoever started us may have closed the output; that is no reason to stop.
-    let _ = announce(options.site, server.address());
+    let _ = announce(options, server.address());
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
+            failed = reload_on_hangup(&server, options) => return failed,
         }
         let stopping = tokio::task::spawn_blocking(move || server.stop());
         tokio::select! {
@@ -62,6 +66,18 @@ fn run(options: &ServerOptions) -> Result<(), Box<dyn Error>> {
         }
     })?;
     Ok(())
+}
+
+/// Never returns but in failure. Without TLS a SIGHUP means what it always does: the end.
+async fn reload_on_hangup(server: &Server, options: &ServerOptions) -> io::Result<()> {
+    if options.tls.is_none() {
+        return std::future::pending().await;
+    }
+    let mut hangup = signal(SignalKind::hangup())?;
+    while hangup.recv().await.is_some() {
+        server.reload_certificates();
+    }
+    std::future::pending().await
 }
 
 /// What the command line can do about it.
@@ -77,17 +93,18 @@ fn advise(error: StartError) -> Box<dyn Error> {
 }
 
 /// The first line is for programs, the rest for people.
-fn announce(site: Site, address: SocketAddr) -> io::Result<()> {
+fn announce(options: &ServerOptions, address: SocketAddr) -> io::Result<()> {
     let at = reachable(address);
+    let (http, ws) = if options.tls.is_some() { ("https", "wss") } else { ("http", "ws") };
     let mut out = io::stdout().lock();
-    writeln!(out, "listening on http://{at}/")?;
-    match site {
+    writeln!(out, "listening on {http}://{at}/")?;
+    match options.site {
         Site::Server => {
             for demo in Demo::ALL {
-                writeln!(out, "  {:<9} http://{at}/{demo}   ws://{at}/{demo}", format!("{demo}:"))?;
+                writeln!(out, "  {:<9} {http}://{at}/{demo}   {ws}://{at}/{demo}", format!("{demo}:"))?;
             }
         }
-        Site::Demo(demo) => writeln!(out, "  {:<9} ws://{at}/ and every other path", format!("{demo}:"))?,
+        Site::Demo(demo) => writeln!(out, "  {:<9} {ws}://{at}/ and every other path", format!("{demo}:"))?,
     }
     writeln!(out, "Ctrl-C stops it.")?;
     out.flush()

@@ -1,32 +1,78 @@
 //! One TCP connection while it speaks HTTP: pages are answered, a WebSocket leaves for its demo.
-use std::{io, sync::Arc};
+use std::io;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use sockeye::{
-    Error, HttpRequest, Refusal, ServerConfig,
+    Error, HandshakeLimits, HttpRequest, Refusal,
     proto::handshake::{BodyLength, write_response},
 };
-use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    net::TcpStream,
+    time::{Instant, timeout},
+};
+use tokio_rustls::server::TlsStream;
 use tracing::debug;
 
-use crate::{Demo, Site, admission::Ticket, demo::Demos, pages, worker::Worker};
+use crate::{Site, admission::Ticket, pages, tls::Acceptor, worker::Worker};
 
 /// Requests answered on one connection before it is closed.
 const MAX_REQUESTS: usize = 1_000;
 
+/// What a connection can run over.
+pub(crate) trait Io: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Io for S {}
+
 /// Answers requests until the connection closes or becomes a WebSocket.
 pub(crate) async fn serve(stream: TcpStream, worker: Worker, ticket: Ticket) {
-    if let Err(error) = exchange(stream, &worker, ticket).await {
+    // Whoever comes has shaken hands and asked for something by then, however many layers that takes.
+    let deadline = Instant::now() + worker.demos.handshake_limits().timeout;
+    let ended = match &worker.tls {
+        None => exchange(stream, &worker, ticket, deadline).await,
+        Some(tls) => match encrypt(stream, tls, until(deadline, worker.demos.handshake_limits())).await {
+            Ok(stream) => exchange(stream, &worker, ticket, deadline).await,
+            Err(error) => Err(error),
+        },
+    };
+    if let Err(error) = ended {
         debug!(code = error.code(), "connection ended: {error}");
     }
 }
 
-async fn exchange(mut stream: TcpStream, worker: &Worker, ticket: Ticket) -> Result<(), Error> {
+/// The TLS handshake. The stream is boxed, because rustls' state is a kilobyte that every future on its way would have
+/// room for.
+async fn encrypt(
+    stream: TcpStream,
+    tls: &Acceptor,
+    limits: HandshakeLimits,
+) -> Result<Box<TlsStream<TcpStream>>, Error> {
+    let handshake = async {
+        let mut first = [0];
+        // TLS begins with a record of type 22. What begins like a method of HTTP mistook the port.
+        if stream.peek(&mut first).await? == 1 && first[0].is_ascii_uppercase() {
+            return Ok(Err(stream));
+        }
+        io::Result::Ok(Ok(Box::new(tls.accept(stream).await?)))
+    };
+    let plain = match timeout(limits.timeout, handshake).await.map_err(io::Error::from)?? {
+        Ok(stream) => return Ok(stream),
+        Err(plain) => plain,
+    };
+    // So it is told in its own language.
+    let http = HttpRequest::read(plain, Bytes::new(), &limits).await?;
+    let refusal = Refusal::with_status(StatusCode::BAD_REQUEST);
+    Err(http.reject(refusal.reason_text("this port speaks TLS: use https:// or wss://")).await)
+}
+
+async fn exchange(mut stream: impl Io, worker: &Worker, ticket: Ticket, deadline: Instant) -> Result<(), Error> {
     let demos = &worker.demos;
     let mut rest = Bytes::new();
+    let mut limits = until(deadline, demos.handshake_limits());
     for served in 1..=MAX_REQUESTS {
-        let http = HttpRequest::read(stream, rest, &demos.handshake_limits()).await?;
+        let http = HttpRequest::read(stream, rest, &limits).await?;
+        limits = demos.handshake_limits();
         if http.is_upgrade() {
             return upgrade(http, worker, ticket).await;
         }
@@ -37,8 +83,7 @@ async fn exchange(mut stream: TcpStream, worker: &Worker, ticket: Ticket) -> Res
         let last = wants_close(http.request()) || served == MAX_REQUESTS || worker.stop.is_cancelled();
         (_, stream, rest) = http.into_parts();
         // Whoever does not take the answer is as slow as whoever does not finish the request.
-        let limit = demos.handshake_limits().timeout;
-        timeout(limit, write(&mut stream, answer, last)).await.map_err(io::Error::from)??;
+        timeout(limits.timeout, write(&mut stream, answer, last)).await.map_err(io::Error::from)??;
         if last {
             break;
         }
@@ -46,30 +91,20 @@ async fn exchange(mut stream: TcpStream, worker: &Worker, ticket: Ticket) -> Res
     Ok(())
 }
 
+/// The limits with what is left of the time.
+fn until(deadline: Instant, mut limits: HandshakeLimits) -> HandshakeLimits {
+    limits.timeout = deadline.saturating_duration_since(Instant::now());
+    limits
+}
+
 /// Shakes hands and hands the socket to a task of its own, since this one has the size of an HTTP exchange.
-async fn upgrade(http: HttpRequest<TcpStream>, worker: &Worker, ticket: Ticket) -> Result<(), Error> {
+async fn upgrade(http: HttpRequest<impl Io>, worker: &Worker, ticket: Ticket) -> Result<(), Error> {
     let Some(demo) = worker.demos.site().socket(http.request().uri().path()) else {
         return Err(http.reject(Refusal::not_found()).await);
     };
-    let config: &ServerConfig = worker.demos.config(demo);
-    // Tasks that own the socket and lend it: an argument of an `async fn` is kept twice in its future.
-    let mut socket = http.handshake(config).await?.accept().await?;
-    let stop = worker.stop.clone();
-    let demos = Arc::clone(&worker.demos);
-    match demo {
-        Demo::Echo => worker.tasks.spawn(async move {
-            Demos::echo(&mut socket, &stop).await;
-            drop(ticket);
-        }),
-        Demo::Chat => worker.tasks.spawn(async move {
-            demos.chat(&mut socket, &stop).await;
-            drop(ticket);
-        }),
-        Demo::Cursors => worker.tasks.spawn(async move {
-            demos.cursors(&mut socket, &stop).await;
-            drop(ticket);
-        }),
-    };
+    let handshake = http.handshake(worker.demos.config(demo)).await?;
+    let seat = worker.demos.seat(demo);
+    worker.host(seat, handshake.accept().await?, ticket);
     Ok(())
 }
 
@@ -119,12 +154,18 @@ fn wants_close(request: &Request<()>) -> bool {
         .any(|option| option.trim().eq_ignore_ascii_case("close"))
 }
 
-async fn write(stream: &mut TcpStream, answer: (Response<()>, Bytes), last: bool) -> io::Result<()> {
+async fn write(stream: &mut impl Io, answer: (Response<()>, Bytes), last: bool) -> io::Result<()> {
     let (mut response, body) = answer;
     if last {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     let mut bytes = BytesMut::new();
     write_response(&response, &body, &mut bytes);
-    stream.write_all(&bytes).await
+    stream.write_all(&bytes).await?;
+    stream.flush().await?;
+    if last {
+        // TLS says its own goodbye, without which the answer could have been cut short by somebody else.
+        stream.shutdown().await?;
+    }
+    Ok(())
 }
