@@ -79,7 +79,10 @@ fn rfc_6455_section_1_2_example() {
     let (request, rest) = read(head).unwrap();
     assert!(rest.is_empty() && is_upgrade(&request));
     let offer = Offer::check(&request).unwrap();
-    assert_eq!((offer.host(), offer.origin(), offer.key()), ("server.example.com", Some("http://example.com"), KEY));
+    assert_eq!(
+        (offer.host(), offer.origin(), offer.key()),
+        ("server.example.com", Some("http://example.com"), Some(KEY))
+    );
     assert_eq!(offer.subprotocols(), ["chat", "superchat"]);
     let policy = SubprotocolPolicy::optional([Subprotocol::new("chat").unwrap()]);
     let accepted = offer.accept(offer.select(&policy).unwrap()).unwrap();

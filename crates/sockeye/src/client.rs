@@ -49,9 +49,9 @@ pub async fn connect(url: &str) -> Result<WebSocket<Transport>, Error> {
 /// ```
 #[derive(Debug)]
 pub struct Client {
-    request: Result<ClientRequest, Error>,
-    config: Arc<Config>,
-    timeout: Duration,
+    pub(crate) request: Result<ClientRequest, Error>,
+    pub(crate) config: Arc<Config>,
+    pub(crate) timeout: Duration,
 }
 
 impl Client {

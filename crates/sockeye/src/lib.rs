@@ -42,6 +42,11 @@
 //! everything queued leaves in one vectored write at the next flush, and [`recv`](WebSocket::recv) flushes before it waits.
 //! A program that answers what it receives is therefore fastest with `feed`, because the replies to messages that came
 //! together leave together.
+//!
+//! # Features
+//!
+//! - `http2` (not default): [`upgrade`] for servers built on hyper, axum or tower, over HTTP/1.1 and HTTP/2 (RFC 8441);
+//!   clients over HTTP/2.
 #![forbid(unsafe_code)]
 
 mod buffer;
@@ -49,11 +54,17 @@ mod client;
 mod dial;
 mod drive;
 mod error;
+#[cfg(feature = "http2")]
+pub mod http2;
 mod server;
 mod socket;
 mod stream;
 mod timer;
 mod transport;
+#[cfg(feature = "http2")]
+mod upgrade;
+#[cfg(feature = "http2")]
+mod upgraded;
 
 pub use client::{Client, connect};
 pub use error::Error;
@@ -66,6 +77,8 @@ pub use sockeye_proto::{
     handshake::{HandshakeLimits, OriginPolicy, Refusal, Subprotocol, SubprotocolPolicy},
 };
 pub use transport::Transport;
+#[cfg(feature = "http2")]
+pub use upgrade::{Upgrade, UpgradeRequest, is_upgrade, upgrade};
 
 /// The README's examples compile.
 #[cfg(doctest)]

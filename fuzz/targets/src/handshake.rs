@@ -110,7 +110,7 @@ fn assert_request(request: &Request<()>, limits: &HandshakeLimits) {
 }
 
 fn answer(offer: &Offer, setting: u8) {
-    let nonce = BASE64.decode(offer.key().as_bytes()).expect("base64");
+    let nonce = BASE64.decode(offer.key().expect("HTTP/1.1 has a key").as_bytes()).expect("base64");
     let nonce = <[u8; 16]>::try_from(nonce).expect("16 bytes");
     let spoken = ["chat", "p"].map(|name| Subprotocol::new(name).expect("a token"));
     let policy = match setting >> 1 & 3 {
@@ -218,7 +218,7 @@ fn assert_own_request(request: &ClientRequest, setting: u8) {
             assert_eq!(read.uri().path(), request.path());
             let offer = Offer::check(&read).expect("an offer");
             assert_eq!(offer.subprotocols().len(), usize::from(setting >> 1 & 1) + usize::from(setting >> 2 & 1));
-            assert_eq!(offer.key(), BASE64.encode(&NONCE));
+            assert_eq!(offer.key(), Some(&*BASE64.encode(&NONCE)));
         }
         Err(refusal) => {
             let code = refusal.expect("a refusal").code();

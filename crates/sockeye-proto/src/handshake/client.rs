@@ -146,11 +146,7 @@ impl ClientRequest {
         self.set(header::UPGRADE, "websocket");
         self.set(header::CONNECTION, "Upgrade");
         self.set(header::SEC_WEBSOCKET_KEY, &key);
-        self.set(header::SEC_WEBSOCKET_VERSION, "13");
-        if !self.subprotocols.is_empty() {
-            let names: Vec<_> = self.subprotocols.iter().map(Subprotocol::as_str).collect();
-            self.set(header::SEC_WEBSOCKET_PROTOCOL, &names.join(", "));
-        }
+        self.set_offer();
         let mut request = http::Request::new(());
         *request.uri_mut() = self.target;
         *request.headers_mut() = self.headers;
@@ -189,10 +185,39 @@ impl ClientRequest {
         self.url.path()
     }
 
+    /// The bounds for the server's answer.
+    #[must_use]
+    pub fn handshake_limits(&self) -> &HandshakeLimits {
+        &self.limits
+    }
+
     /// The headers set so far, with `Host`.
     #[must_use]
     pub fn headers(&self) -> &HeaderMap {
         &self.headers
+    }
+
+    /// The headers with which every version of HTTP makes the offer.
+    pub(super) fn set_offer(&mut self) {
+        self.set(header::SEC_WEBSOCKET_VERSION, "13");
+        if !self.subprotocols.is_empty() {
+            let names: Vec<_> = self.subprotocols.iter().map(Subprotocol::as_str).collect();
+            self.set(header::SEC_WEBSOCKET_PROTOCOL, &names.join(", "));
+        }
+    }
+
+    /// `Host`, which has a place of its own in HTTP/2.
+    pub(super) fn take_host(&mut self) -> Result<String, HandshakeError> {
+        let host = self.headers.remove(header::HOST).map_or_else(|| self.host_value(), Ok)?;
+        Ok(host.to_str().map_err(|error| Kind::BadUrl(error.to_string()))?.to_owned())
+    }
+
+    pub(super) fn target(&self) -> &Uri {
+        &self.target
+    }
+
+    pub(super) fn into_parts(self) -> (HeaderMap, Vec<Subprotocol>, HandshakeLimits) {
+        (self.headers, self.subprotocols, self.limits)
     }
 
     /// Name or address (IPv6 in brackets), and the port where it is not the scheme's default.

@@ -30,6 +30,7 @@ pub(super) enum Kind {
     ReservedHeader(http::HeaderName),
     RepeatedSubprotocol,
     // The server's.
+    NoExtendedConnect,
     Refused(Response<Bytes>),
     Head(HeadError),
     Http10,
@@ -43,6 +44,13 @@ pub(super) enum Kind {
 }
 
 impl HandshakeError {
+    /// The server speaks HTTP/2 but its SETTINGS do not enable extended CONNECT (RFC 8441 section 3), so there is no
+    /// WebSocket to be had on this connection; over HTTP/1.1 there may be. Its code is `no_extended_connect`.
+    #[must_use]
+    pub fn no_extended_connect() -> Self {
+        Kind::NoExtendedConnect.into()
+    }
+
     /// A short name for logs and metrics, such as `refused`. It does not change between versions.
     #[must_use]
     pub fn code(&self) -> &'static str {
@@ -54,6 +62,7 @@ impl HandshakeError {
             Kind::BadHeader => "bad_header",
             Kind::ReservedHeader(_) => "reserved_header",
             Kind::RepeatedSubprotocol => "repeated_subprotocol",
+            Kind::NoExtendedConnect => "no_extended_connect",
             Kind::Refused(_) => "refused",
             Kind::Head(error) => error.code(),
             Kind::Http10 => "bad_http_version",
@@ -141,6 +150,7 @@ impl fmt::Display for HandshakeError {
             Kind::UrlWithCredentials => "a user name in a URL is never sent; set the Authorization header instead",
             Kind::BadHeader => "not a valid header name or value",
             Kind::RepeatedSubprotocol => "a subprotocol is offered twice, or too many are",
+            Kind::NoExtendedConnect => "the server does not take WebSocket over HTTP/2",
             Kind::Http10 => "the server switched protocols in HTTP/1.0",
             Kind::BadUpgrade => "the server's Upgrade header is not websocket, once",
             Kind::BadConnection => "the server's Connection header does not say Upgrade",

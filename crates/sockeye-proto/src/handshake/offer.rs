@@ -35,18 +35,27 @@ use super::subprotocol::{Subprotocol, SubprotocolPolicy, parse_list};
 /// ```
 #[derive(Debug, Clone)]
 pub struct Offer {
-    key: String,
+    proof: Proof,
     host: String,
     origin: Option<String>,
     subprotocols: Vec<Subprotocol>,
     extensions: Vec<ExtensionOffer>,
 }
 
+/// With what the response shows that the server has understood the request.
+#[derive(Debug, Clone)]
+pub(super) enum Proof {
+    /// HTTP/1.1: with the digest of this key.
+    Key(String),
+    /// HTTP/2 and later: with nothing but its status, because `:protocol` cannot be misunderstood.
+    None,
+}
+
 /// The answer to an [`Offer`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Accepted {
-    /// The response with status 101. More headers may be added before it is written.
+    /// The response, with status 101, or 200 over HTTP/2. More headers may be added before it is written.
     pub response: Response<()>,
     /// The subprotocol that the response names.
     pub subprotocol: Option<Subprotocol>,
@@ -92,6 +101,11 @@ impl Offer {
             Single::One(key) => key.to_str().ok().filter(|key| is_key(key)).ok_or(Cause::BadKey)?.to_owned(),
             Single::Absent | Single::Repeated => return Err(Cause::BadKey),
         };
+        Self::from_parts(Proof::Key(key), host, headers)
+    }
+
+    /// What every version of HTTP has in common.
+    pub(super) fn from_parts(proof: Proof, host: String, headers: &HeaderMap) -> Result<Self, Cause> {
         match fields::body_length(headers)? {
             BodyLength::Absent | BodyLength::Known(0) => {}
             BodyLength::Known(_) | BodyLength::Chunked => return Err(Cause::BodyAnnounced),
@@ -108,7 +122,7 @@ impl Offer {
             parse_list(headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter()).map_err(|_| Cause::BadSubprotocols)?;
         let extensions =
             parse_offers(headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS).iter()).map_err(|_| Cause::BadExtensions)?;
-        Ok(Self { key, host, origin, subprotocols, extensions })
+        Ok(Self { proof, host, origin, subprotocols, extensions })
     }
 
     /// Refuses an origin that the policy does not allow.
@@ -136,13 +150,16 @@ impl Offer {
     /// Fails if the client did not offer this subprotocol, which it would have to take as a broken handshake.
     pub fn accept(&self, subprotocol: Option<Subprotocol>) -> Result<Accepted, SubprotocolNotOffered> {
         let mut response = Response::new(());
-        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-        let headers = response.headers_mut();
-        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-        if let Ok(accept) = HeaderValue::try_from(accept_key(&self.key)) {
-            headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+        if let Proof::Key(key) = &self.proof {
+            *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+            let headers = response.headers_mut();
+            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+            if let Ok(accept) = HeaderValue::try_from(accept_key(key)) {
+                headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+            }
         }
+        let headers = response.headers_mut();
         if let Some(chosen) = &subprotocol {
             if !self.subprotocols.contains(chosen) {
                 return Err(SubprotocolNotOffered(chosen.clone()));
@@ -158,7 +175,7 @@ impl Offer {
         self.origin.as_deref()
     }
 
-    /// The `Host` header: name or address, and the port unless it is the default one.
+    /// The `Host` header (`:authority` over HTTP/2): name or address, and the port unless it is the default one.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
@@ -176,10 +193,13 @@ impl Offer {
         &self.extensions
     }
 
-    /// The `Sec-WebSocket-Key` as sent: the base64 form of 16 bytes.
+    /// The `Sec-WebSocket-Key` as sent: the base64 form of 16 bytes. Over HTTP/2 there is none.
     #[must_use]
-    pub fn key(&self) -> &str {
-        &self.key
+    pub fn key(&self) -> Option<&str> {
+        match &self.proof {
+            Proof::Key(key) => Some(key),
+            Proof::None => None,
+        }
     }
 }
 

@@ -27,6 +27,8 @@ pub struct Refusal {
     reason: &'static str,
     /// `false` only in an answer to `HEAD`.
     has_body: bool,
+    /// Whether the answer goes over a version of HTTP that has headers of a single hop.
+    has_connection_headers: bool,
     /// Most refusals have none, and a map is far larger than the rest.
     headers: Option<Box<HeaderMap>>,
 }
@@ -86,6 +88,13 @@ impl Refusal {
         self
     }
 
+    /// Leaves out `Connection` and `Upgrade`, which HTTP/2 and HTTP/3 do not have (RFC 9113 section 8.2.2).
+    #[must_use]
+    pub fn without_connection_headers(mut self) -> Self {
+        self.has_connection_headers = false;
+        self
+    }
+
     /// The status of the response.
     #[must_use]
     pub fn status(&self) -> StatusCode {
@@ -113,7 +122,12 @@ impl Refusal {
         if let Some(own) = &self.headers {
             headers.clone_from(own);
         }
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        if self.has_connection_headers {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        } else {
+            headers.remove(header::CONNECTION);
+            headers.remove(header::UPGRADE);
+        }
         headers.insert(header::CONTENT_LENGTH, self.body().len().into());
         headers.remove(header::TRANSFER_ENCODING);
         headers.remove(header::CONTENT_TYPE);
@@ -135,7 +149,19 @@ impl Refusal {
     }
 
     fn new(status: StatusCode, code: &'static str, reason: &'static str) -> Self {
-        Self { status, code, reason, has_body: true, headers: None }
+        Self { status, code, reason, has_body: true, has_connection_headers: true, headers: None }
+    }
+}
+
+/// The whole response, for HTTP servers with a body type of their own.
+///
+/// ```
+/// let response: http::Response<String> = sockeye_proto::handshake::Refusal::not_found().into();
+/// assert_eq!((response.status().as_u16(), response.body().is_empty()), (404, false));
+/// ```
+impl<B: From<String>> From<Refusal> for http::Response<B> {
+    fn from(refusal: Refusal) -> Self {
+        refusal.response().map(|()| refusal.body().to_owned().into())
     }
 }
 
@@ -161,6 +187,11 @@ pub(super) enum Cause {
     BadTransferEncoding,
     UnknownTransferCoding,
     MethodNotAllowed,
+    ConnectNeeded,
+    UnknownProtocol,
+    ProtocolMissing,
+    ConnectionHeader,
+    ConnectVersion,
     HttpVersion,
     UpgradeRequired,
     WebSocketVersion,
@@ -197,6 +228,18 @@ impl Cause {
             Self::MethodNotAllowed => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "a WebSocket handshake is a GET request")
             }
+            Self::ConnectNeeded => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "over HTTP/2 a WebSocket handshake is a CONNECT request",
+            ),
+            Self::UnknownProtocol => {
+                (StatusCode::NOT_IMPLEMENTED, "unknown_protocol", "websocket is the only :protocol here")
+            }
+            Self::ProtocolMissing => (BAD, "protocol_missing", "a CONNECT request needs :protocol = websocket"),
+            Self::ConnectionHeader => (BAD, "connection_header", "HTTP/2 has no headers about the connection"),
+            // 426 would need the header `Upgrade`, which HTTP/2 does not have.
+            Self::ConnectVersion => (BAD, "bad_websocket_version", "Sec-WebSocket-Version must be 13"),
             Self::HttpVersion => HeadError::BadVersion.describe(),
             Self::UpgradeRequired => {
                 (StatusCode::UPGRADE_REQUIRED, "upgrade_required", "this path speaks WebSocket only")
@@ -246,6 +289,8 @@ impl From<Cause> for Refusal {
         let refusal = Self::new(status, code, reason);
         match cause {
             Cause::MethodNotAllowed => refusal.header(header::ALLOW, HeaderValue::from_static("GET")),
+            Cause::ConnectNeeded => refusal.header(header::ALLOW, HeaderValue::from_static("CONNECT")),
+            Cause::ConnectVersion => refusal.header(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")),
             Cause::UpgradeRequired => refusal.header(header::UPGRADE, HeaderValue::from_static("websocket")),
             // RFC 6455 section 4.4; RFC 9110 section 15.5.22 wants `Upgrade` in every 426.
             Cause::WebSocketVersion => refusal

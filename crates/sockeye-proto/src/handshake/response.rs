@@ -41,9 +41,10 @@ enum State {
 
 /// What the answer has to agree with.
 #[derive(Debug)]
-struct Expected {
-    accept: String,
-    subprotocols: Vec<Subprotocol>,
+pub(super) struct Expected {
+    /// Only HTTP/1.1 has it.
+    pub(super) accept: String,
+    pub(super) subprotocols: Vec<Subprotocol>,
 }
 
 /// What [`ReadResponse::handle_input`] came to.
@@ -60,7 +61,7 @@ pub enum ResponseProgress {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Established {
-    /// The server's response with status 101.
+    /// The server's response, with status 101, or 2xx over HTTP/2.
     pub response: Response<()>,
     /// The subprotocol that the server chose from those offered.
     pub subprotocol: Option<Subprotocol>,
@@ -146,6 +147,11 @@ impl Expected {
             Single::One(value) if *value == *self.accept => {}
             _ => return Err(Kind::BadAccept.into()),
         }
+        self.check_agreed(headers)
+    }
+
+    /// What the server chose of what was offered: the last two items, which every version of HTTP has.
+    pub(super) fn check_agreed(self, headers: &HeaderMap) -> Result<Option<Subprotocol>, HandshakeError> {
         // No extension is offered yet, so any is one too many.
         if headers.contains_key(header::SEC_WEBSOCKET_EXTENSIONS) {
             return Err(Kind::ExtensionNotOffered.into());

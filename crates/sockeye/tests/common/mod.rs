@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[cfg(feature = "http2")]
+pub(crate) mod hyper;
 pub(crate) mod transport;
 
 use std::{future::Future, sync::Arc, time::Duration};
