@@ -21,7 +21,8 @@ pub struct ServerOptions {
     pub listen: SocketAddr,
     /// TLS, so that the addresses are `https` and `wss`. `None`, the default, speaks in the clear.
     ///
-    /// An idle WebSocket over TLS holds some 4 KiB of rustls' read buffer and its keys besides what it holds without.
+    /// An idle WebSocket over TLS costs the server 9.5 KB instead of 1.9 (measured): 4 KiB of that is rustls' read buffer,
+    /// which it keeps, the rest its keys and state.
     pub tls: Option<Tls>,
     /// Which pages may connect. `None`, the default, lets every page connect on a loopback address and refuses to start on
     /// any other.

@@ -1,5 +1,5 @@
 //! One TCP connection while it speaks HTTP: pages are answered, a WebSocket leaves for its demo.
-use std::io;
+use std::io::{self, Cursor};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -8,14 +8,24 @@ use sockeye::{
     proto::handshake::{BodyLength, write_response},
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
-    net::TcpStream,
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Chain, Join},
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
     time::{Instant, timeout},
 };
 use tokio_rustls::server::TlsStream;
 use tracing::debug;
 
-use crate::{Site, admission::Ticket, pages, tls::Acceptor, worker::Worker};
+use crate::{
+    Site,
+    admission::Ticket,
+    http2::{self, PREFACE},
+    pages,
+    tls::{self, Acceptor},
+    worker::Worker,
+};
 
 /// Requests answered on one connection before it is closed.
 const MAX_REQUESTS: usize = 1_000;
@@ -25,20 +35,54 @@ pub(crate) trait Io: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Io for S {}
 
-/// Answers requests until the connection closes or becomes a WebSocket.
+/// Answers requests until the connection closes, or becomes a WebSocket or one of HTTP/2, which have tasks of their own:
+/// this one may be dropped when the server stops.
 pub(crate) async fn serve(stream: TcpStream, worker: Worker, ticket: Ticket) {
     // Whoever comes has shaken hands and asked for something by then, however many layers that takes.
     let deadline = Instant::now() + worker.demos.handshake_limits().timeout;
+    let limits = worker.demos.handshake_limits();
     let ended = match &worker.tls {
-        None => exchange(stream, &worker, ticket, deadline).await,
-        Some(tls) => match encrypt(stream, tls, until(deadline, worker.demos.handshake_limits())).await {
-            Ok(stream) => exchange(stream, &worker, ticket, deadline).await,
+        None => match sniff(stream, until(deadline, limits)).await {
+            Ok(Start::Http1(stream, start)) => exchange(stream, start, &worker, ticket, deadline).await,
+            Ok(Start::Http2(stream)) => return http2::spawn(stream, worker, ticket),
+            Err(error) => Err(error),
+        },
+        Some(tls) => match encrypt(stream, tls, until(deadline, limits)).await {
+            Ok(stream) if tls::is_http2(&stream) => return http2::spawn(stream, worker, ticket),
+            Ok(stream) => exchange(stream, Bytes::new(), &worker, ticket, deadline).await,
             Err(error) => Err(error),
         },
     };
     if let Err(error) = ended {
         debug!(code = error.code(), "connection ended: {error}");
     }
+}
+
+/// What a connection in the clear begins with.
+enum Start {
+    /// Anything else, and what was read of it.
+    Http1(TcpStream, Bytes),
+    /// The preface of HTTP/2, which is there to be read again.
+    Http2(Join<Chain<Cursor<Bytes>, OwnedReadHalf>, OwnedWriteHalf>),
+}
+
+/// Reads until it is clear which HTTP it is, by the bytes that no request of HTTP/1.1 has.
+async fn sniff(mut stream: TcpStream, limits: HandshakeLimits) -> Result<Start, Error> {
+    let mut start = BytesMut::with_capacity(1024);
+    let reading = async {
+        while stream.read_buf(&mut start).await? > 0 && start.len() < PREFACE.len() && PREFACE.starts_with(&start) {}
+        io::Result::Ok(())
+    };
+    // Whoever is too late is told so by the reader of HTTP/1.1, if it said anything.
+    timeout(limits.timeout, reading).await.unwrap_or(Ok(()))?;
+    let start = start.freeze();
+    if !start.starts_with(PREFACE) {
+        return Ok(Start::Http1(stream, start));
+    }
+    // As a WebSocket's messages: written when they are whole.
+    stream.set_nodelay(true)?;
+    let (reading, writing) = stream.into_split();
+    Ok(Start::Http2(tokio::io::join(Cursor::new(start).chain(reading), writing)))
 }
 
 /// The TLS handshake. The stream is boxed, because rustls' state is a kilobyte that every future on its way would have
@@ -66,9 +110,15 @@ async fn encrypt(
     Err(http.reject(refusal.reason_text("this port speaks TLS: use https:// or wss://")).await)
 }
 
-async fn exchange(mut stream: impl Io, worker: &Worker, ticket: Ticket, deadline: Instant) -> Result<(), Error> {
+async fn exchange(
+    mut stream: impl Io,
+    start: Bytes,
+    worker: &Worker,
+    ticket: Ticket,
+    deadline: Instant,
+) -> Result<(), Error> {
     let demos = &worker.demos;
-    let mut rest = Bytes::new();
+    let mut rest = start;
     let mut limits = until(deadline, demos.handshake_limits());
     for served in 1..=MAX_REQUESTS {
         let http = HttpRequest::read(stream, rest, &limits).await?;
@@ -109,7 +159,7 @@ async fn upgrade(http: HttpRequest<impl Io>, worker: &Worker, ticket: Ticket) ->
 }
 
 /// The answer to a plain request, as head and body.
-fn answer(request: &Request<()>, site: Site) -> Result<(Response<()>, Bytes), Refusal> {
+pub(crate) fn answer<B>(request: &Request<B>, site: Site) -> Result<(Response<()>, Bytes), Refusal> {
     let head_only = match *request.method() {
         Method::GET => false,
         Method::HEAD => true,
@@ -128,7 +178,7 @@ fn answer(request: &Request<()>, site: Site) -> Result<(Response<()>, Bytes), Re
     let (mut response, body) = if site == Site::Server && path == "/health" {
         (health(), Bytes::from_static(b"{\"status\":\"ok\"}"))
     } else if let Some((response, body)) = site.page(path).and_then(|file| pages::respond(request, file)) {
-        (response, Bytes::from(body))
+        (response, body)
     } else {
         return Err(Refusal::not_found());
     };

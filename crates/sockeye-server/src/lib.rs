@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! listen ──accepted TCP──▶ (tls) ──▶ exchange ──upgrade──▶ demo::{echo, chat, cursors}
-//!    │ admission                       └──plain GET──▶ pages
+//!    │ admission                │          └──plain GET──▶ pages
+//!    │                          └─▶ http2 ──(each stream: the same)
 //!    └ one worker a core, each with its own listener and its own connections
 //! ```
 //!
@@ -13,6 +14,7 @@ mod admission;
 mod config;
 mod demo;
 mod exchange;
+mod http2;
 mod listen;
 mod pages;
 mod room;

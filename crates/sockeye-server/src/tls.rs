@@ -37,6 +37,8 @@ use tokio_rustls::{
 };
 use tracing::{info, warn};
 
+/// What ALPN calls HTTP/2.
+const HTTP2: &[u8] = b"h2";
 /// How often the files are looked at for a change.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Bytes that rustls holds for a peer that does not take them: two records.
@@ -154,6 +156,11 @@ impl Acceptor {
     }
 }
 
+/// Whether ALPN settled on HTTP/2.
+pub(crate) fn is_http2(stream: &TlsStream<TcpStream>) -> bool {
+    stream.get_ref().1.alpn_protocol() == Some(HTTP2)
+}
+
 /// Ends a connection on which an alert has been sent so that the alert arrives: closing with input unread would reset it.
 async fn linger(mut stream: TcpStream) {
     let reading_on = async {
@@ -169,7 +176,7 @@ fn config(provider: Arc<CryptoProvider>, current: Arc<Current>) -> Result<Server
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_cert_resolver(current);
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![HTTP2.to_vec(), b"http/1.1".to_vec()];
     config.ticketer = ring::Ticketer::new()?;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.max_early_data_size = 0;

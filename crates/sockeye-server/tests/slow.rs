@@ -119,6 +119,18 @@ async fn new_certificates_are_noticed() {
     timeout(Duration::from_secs(15), noticed).await.unwrap();
 }
 
+/// A10: half a preface of HTTP/2 is as late as half a request.
+#[tokio::test]
+async fn a10_half_a_preface() {
+    let server = Running::site();
+    let mut stream = server.raw().await;
+    let start = Instant::now();
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM").await.unwrap();
+    read_to_end(&mut stream).await;
+    let took = start.elapsed();
+    assert!((Duration::from_secs(9)..Duration::from_secs(13)).contains(&took), "{took:?}");
+}
+
 /// R5: an answer that nobody takes is given up like a request that nobody finishes.
 #[tokio::test]
 async fn r5_pages_that_nobody_reads() {
