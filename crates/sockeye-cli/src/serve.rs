@@ -7,7 +7,7 @@ use std::{
 
 use sockeye::OriginPolicy;
 use sockeye_server::{Demo, Server, ServerOptions, Site, StartError, Tls};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args;
 
@@ -49,15 +49,17 @@ fn options(site: Site, listen: SocketAddr, shared: &args::Shared) -> Result<Serv
 /// nothing: supervisors send them twice, and stopping is bounded anyway.
 fn run(options: &ServerOptions) -> Result<(), Box<dyn Error>> {
     let server = Server::start(options).map_err(advise)?;
-    // Whoever started us may have closed the output; that is no reason to stop.
-    let _ = announce(options, server.address());
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
+        // Without TLS a SIGHUP means what it always does: the end.
+        let mut hangup = if options.tls.is_some() { Some(signal(SignalKind::hangup())?) } else { None };
+        // Whoever reads this may send signals. Or has closed our output, which is no reason to stop.
+        let _ = announce(options, server.address());
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
-            failed = reload_on_hangup(&server, options) => return failed,
+            () = reload_on(&mut hangup, &server) => {}
         }
         let stopping = tokio::task::spawn_blocking(move || server.stop());
         tokio::select! {
@@ -68,16 +70,14 @@ fn run(options: &ServerOptions) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Never returns but in failure. Without TLS a SIGHUP means what it always does: the end.
-async fn reload_on_hangup(server: &Server, options: &ServerOptions) -> io::Result<()> {
-    if options.tls.is_none() {
-        return std::future::pending().await;
+/// Reads the certificate again at every SIGHUP. Does not return.
+async fn reload_on(hangup: &mut Option<Signal>, server: &Server) {
+    if let Some(hangup) = hangup {
+        while hangup.recv().await.is_some() {
+            server.reload_certificates();
+        }
     }
-    let mut hangup = signal(SignalKind::hangup())?;
-    while hangup.recv().await.is_some() {
-        server.reload_certificates();
-    }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// What the command line can do about it.

@@ -44,11 +44,11 @@ pub(crate) async fn serve(stream: TcpStream, worker: Worker, ticket: Ticket) {
     let ended = match &worker.tls {
         None => match sniff(stream, until(deadline, limits)).await {
             Ok(Start::Http1(stream, start)) => exchange(stream, start, &worker, ticket, deadline).await,
-            Ok(Start::Http2(stream)) => return http2::spawn(stream, worker, ticket),
+            Ok(Start::Http2(stream)) => return http2::spawn(stream, worker, ticket, deadline),
             Err(error) => Err(error),
         },
         Some(tls) => match encrypt(stream, tls, until(deadline, limits)).await {
-            Ok(stream) if tls::is_http2(&stream) => return http2::spawn(stream, worker, ticket),
+            Ok(stream) if tls::is_http2(&stream) => return http2::spawn(stream, worker, ticket, deadline),
             Ok(stream) => exchange(stream, Bytes::new(), &worker, ticket, deadline).await,
             Err(error) => Err(error),
         },
@@ -68,9 +68,14 @@ enum Start {
 
 /// Reads until it is clear which HTTP it is, by the bytes that no request of HTTP/1.1 has.
 async fn sniff(mut stream: TcpStream, limits: HandshakeLimits) -> Result<Start, Error> {
-    let mut start = BytesMut::with_capacity(1024);
+    let mut start = BytesMut::new();
     let reading = async {
-        while stream.read_buf(&mut start).await? > 0 && start.len() < PREFACE.len() && PREFACE.starts_with(&start) {}
+        // A request of HTTP/1.1 that is a GET is seen at its first byte, and left where it is.
+        let mut first = [0];
+        if stream.peek(&mut first).await? == 1 && first[0] == PREFACE[0] {
+            while stream.read_buf(&mut start).await? > 0 && start.len() < PREFACE.len() && PREFACE.starts_with(&start) {
+            }
+        }
         io::Result::Ok(())
     };
     // Whoever is too late is told so by the reader of HTTP/1.1, if it said anything.

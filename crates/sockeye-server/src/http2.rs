@@ -14,7 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use hyper::{
     body::{Body, Incoming},
@@ -23,8 +23,8 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
-use sockeye::{Refusal, UpgradeRequest, http2::ServerSettings};
-use tokio::time::{sleep, timeout};
+use sockeye::{Refusal, UpgradeRequest, http2::ServerSettings, proto::handshake::is_plain_path};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
@@ -40,7 +40,7 @@ pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// A connection without a WebSocket that asks for nothing this long is closed.
 const IDLE: Duration = Duration::from_secs(60);
 /// Time for a connection that has been idle to take our goodbye, and what it had asked for.
-const GOODBYE: Duration = Duration::from_secs(10);
+const GOODBYE: Duration = Duration::from_secs(5);
 
 /// One TCP connection: counted once at the door, whatever goes on inside, until the last of it has ended.
 #[derive(Debug)]
@@ -56,13 +56,13 @@ struct Visit {
 #[derive(Debug)]
 struct Place(Arc<Visit>);
 
-/// Serves a connection in a task of its own.
-pub(crate) fn spawn(stream: impl Io, worker: Worker, ticket: Ticket) {
-    worker.tasks.clone().spawn(async move { serve(stream, &worker, ticket).await });
+/// Serves a connection in a task of its own. By the deadline it has to have asked for something.
+pub(crate) fn spawn(stream: impl Io, worker: Worker, ticket: Ticket, deadline: Instant) {
+    worker.tasks.clone().spawn(async move { serve(stream, &worker, ticket, deadline).await });
 }
 
 /// Answers streams until the client leaves, has nothing to ask for a while, or the server stops.
-async fn serve(stream: impl Io, worker: &Worker, ticket: Ticket) {
+async fn serve(stream: impl Io, worker: &Worker, ticket: Ticket, deadline: Instant) {
     let visit = Arc::new(Visit { requests: AtomicU64::new(0), sockets: AtomicUsize::new(0), _ticket: ticket });
     let mut builder = http2::Builder::new(Tasks(worker.tasks.clone()));
     ServerSettings::default().apply(&mut builder);
@@ -79,7 +79,7 @@ async fn serve(stream: impl Io, worker: &Worker, ticket: Ticket) {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
-        () = visit.is_idle() => {
+        () = visit.is_idle(deadline) => {
             connection.as_mut().graceful_shutdown();
             timeout(GOODBYE, connection).await.unwrap_or(Ok(()))
         }
@@ -90,16 +90,17 @@ async fn serve(stream: impl Io, worker: &Worker, ticket: Ticket) {
 }
 
 impl Visit {
-    /// Ready after [`IDLE`] without a request and without a WebSocket. That the client still answers pings is no reason to
-    /// keep it.
-    async fn is_idle(&self) {
-        let mut seen = None;
+    /// Ready if nothing was asked for by the deadline, or after [`IDLE`] without a request and without a WebSocket. That the
+    /// client still answers pings is no reason to keep it.
+    async fn is_idle(&self, deadline: Instant) {
+        sleep_until(deadline).await;
+        let mut seen = 0;
         loop {
             let requests = self.requests.load(Ordering::Relaxed);
-            if seen == Some(requests) && self.sockets.load(Ordering::Relaxed) == 0 {
+            if requests == seen && self.sockets.load(Ordering::Relaxed) == 0 {
                 return;
             }
-            seen = Some(requests);
+            seen = requests;
             sleep(IDLE).await;
         }
     }
@@ -120,7 +121,10 @@ impl Drop for Place {
 
 fn respond(mut request: Request<Incoming>, worker: &Worker, visit: &Arc<Visit>) -> Response<Full<Bytes>> {
     let head_only = *request.method() == Method::HEAD;
-    let response = if request.method() == Method::CONNECT {
+    let response = if !is_plain_target(request.uri()) {
+        // As the reader of HTTP/1.1 has it.
+        Err(Refusal::with_status(StatusCode::BAD_REQUEST).reason_text("the path is not a plain one"))
+    } else if request.method() == Method::CONNECT {
         upgrade(&mut request, worker, visit)
     } else if request.body().is_end_stream() {
         answer(&request, worker.demos.site()).map(|(response, body)| response.map(|()| Full::new(body)))
@@ -131,6 +135,11 @@ fn respond(mut request: Request<Incoming>, worker: &Worker, visit: &Arc<Visit>) 
         let refusal = if head_only { refusal.without_body() } else { refusal };
         refusal.without_connection_headers().into()
     })
+}
+
+/// A plain CONNECT names no path, and is refused for what it is.
+fn is_plain_target(uri: &Uri) -> bool {
+    uri.path_and_query().is_none() || is_plain_path(uri.path())
 }
 
 /// Accepts an extended CONNECT; its WebSocket goes to a task of its own as soon as hyper lets the stream go.
@@ -168,13 +177,12 @@ mod tests {
     use super::*;
 
     use sockeye::{Client, CloseCode, OriginPolicy};
-    use tokio::{
-        io::{DuplexStream, duplex},
-        time::Instant,
-    };
+    use tokio::io::{AsyncReadExt, DuplexStream, duplex};
     use tokio_util::sync::CancellationToken;
 
     use crate::{Admission, ServerOptions, Site, admission::Gate, demo::Demos};
+
+    const DEADLINE: Duration = Duration::from_secs(10);
 
     /// The client's end of a connection to a server of all demos, on the clock of the test.
     async fn connection() -> DuplexStream {
@@ -182,20 +190,32 @@ mod tests {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let visit = Gate::new(Admission::default()).admit([127, 0, 0, 1].into(), Instant::now().into_std()).unwrap();
         let (client, server) = duplex(64 * 1024);
-        spawn(server, Worker { demos: Arc::new(demos), tls: None, stop, tasks }, visit.wait_for_room().await);
+        let worker = Worker { demos: Arc::new(demos), tls: None, stop, tasks };
+        spawn(server, worker, visit.wait_for_room().await, Instant::now() + DEADLINE);
         client
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_asks_for_nothing_is_sent_away() {
-        let (mut send, connection) = h2::client::handshake(connection().await).await.unwrap();
-        let (start, connection) = (Instant::now(), tokio::spawn(connection));
-        sleep(IDLE / 2).await;
-        let (response, _) = send.send_request(Request::get("http://a/health").body(()).unwrap(), true).unwrap();
-        assert_eq!(response.await.unwrap().status(), 200);
-        connection.await.unwrap().expect("GOAWAY without an error");
-        let took = start.elapsed();
-        assert!((IDLE * 3 / 2..=IDLE * 2).contains(&took), "{took:?}");
+        for asks in [false, true] {
+            let (mut send, connection) = h2::client::handshake(connection().await).await.unwrap();
+            let (start, connection) = (Instant::now(), tokio::spawn(connection));
+            if asks {
+                let (response, _) = send.send_request(Request::get("http://a/health").body(()).unwrap(), true).unwrap();
+                assert_eq!(response.await.unwrap().status(), 200);
+            }
+            connection.await.unwrap().expect("GOAWAY without an error");
+            let stayed = if asks { DEADLINE + IDLE } else { DEADLINE };
+            assert!((stayed..stayed + GOODBYE).contains(&start.elapsed()), "{:?}", start.elapsed());
+        }
+    }
+
+    /// After TLS has agreed on HTTP/2, not even a preface.
+    #[tokio::test(start_paused = true)]
+    async fn who_says_nothing_is_dropped() {
+        let (mut client, start) = (connection().await, Instant::now());
+        client.read_to_end(&mut Vec::new()).await.unwrap();
+        assert!((DEADLINE..=DEADLINE + GOODBYE).contains(&start.elapsed()), "{:?}", start.elapsed());
     }
 
     #[tokio::test(start_paused = true)]
@@ -218,7 +238,7 @@ mod tests {
         let body = response.await.unwrap().into_body();
         let _ = connection.await.unwrap();
         let took = start.elapsed();
-        assert!((IDLE..=IDLE * 2 + GOODBYE).contains(&took), "{took:?}");
+        assert!((IDLE..=DEADLINE + IDLE + GOODBYE).contains(&took), "{took:?}");
         drop(body);
     }
 }

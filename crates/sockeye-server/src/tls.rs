@@ -207,17 +207,22 @@ impl Watch {
         loop {
             match asked.recv_timeout(LOOK_EVERY) {
                 Ok(()) => self.load(self.files.stamps()),
-                Err(RecvTimeoutError::Timeout) => self.look(),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.look();
+                }
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
 
-    fn look(&mut self) {
+    /// Whether there was anything new to see.
+    fn look(&mut self) -> bool {
         let stamps = self.files.stamps();
-        if stamps != self.seen {
+        let is_new = stamps != self.seen;
+        if is_new {
             self.load(stamps);
         }
+        is_new
     }
 
     /// What cannot be used is complained about once: it is seen now, and not looked at again until it changes.
@@ -301,5 +306,44 @@ impl fmt::Display for TlsError {
 impl Error for TlsError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         Some(&*self.source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Changed files are noticed; broken ones change nothing, and are not read again until they change.
+    #[test]
+    fn looking_at_the_files() {
+        let folder = std::env::temp_dir().join(format!("sockeye-{}", uuid::Uuid::new_v4()));
+        fs::create_dir(&folder).unwrap();
+        let files = Files { cert: folder.join("cert.pem"), key: folder.join("key.pem") };
+        let issue = || {
+            let made = rcgen::generate_simple_self_signed(["a".to_owned()]).unwrap();
+            fs::write(&files.cert, made.cert.pem()).unwrap();
+            fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
+            made.cert.der().clone()
+        };
+        let first = issue();
+        let provider = Arc::new(ring::default_provider());
+        let current = Arc::new(Current(RwLock::new(files.load(&provider).unwrap())));
+        let mut watch = Watch { files: files.clone(), provider, seen: files.stamps(), current };
+        let in_use = |watch: &Watch| watch.current.0.read().unwrap().cert[0].clone();
+        assert!(!watch.look(), "nothing has changed");
+        let second = issue();
+        assert!(watch.look());
+        assert!(in_use(&watch) == second && second != first);
+        for broken in [&b""[..], b"nonsense", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"] {
+            fs::write(&files.key, broken).unwrap();
+            assert!(watch.look());
+            assert!(!watch.look(), "it was complained about");
+            assert!(in_use(&watch) == second);
+        }
+        fs::remove_file(&files.cert).unwrap();
+        assert!(watch.look() && !watch.look() && in_use(&watch) == second);
+        let third = issue();
+        assert!(watch.look() && in_use(&watch) == third);
+        fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -122,6 +122,8 @@ async fn what_is_refused_over_http_1_is_refused() {
         (request(Method::GET, "/nope"), None, 404),
         (request(Method::HEAD, "/nope"), None, 404),
         (request(Method::GET, "/metrics"), None, 404),
+        (request(Method::GET, "//"), None, 400),
+        (request(Method::GET, "/assets/%2e%2e/index.html"), None, 400),
         (request(Method::POST, "/"), None, 405),
         (request(Method::DELETE, "/echo"), None, 405),
         (request(Method::GET, "/"), Some(&b"body"[..]), 400),
@@ -157,6 +159,7 @@ async fn m_extended_connect_that_is_refused() {
     for (request, status) in [
         (connect("/nope", Some("websocket")), 404),
         (connect("/", Some("websocket")), 404),
+        (connect("//echo", Some("websocket")), 400),
         (connect("/echo", Some("connect-udp")), 501),
         (origin("https://evil.example"), 403),
         (origin("null"), 403),
