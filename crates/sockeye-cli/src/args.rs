@@ -1,6 +1,6 @@
 //! The command line.
 #![expect(clippy::doc_markdown, reason = "the doc comments are the help text, for terminals")]
-use std::{fs, net::SocketAddr, num::NonZeroU64, time::Duration};
+use std::{fs, net::SocketAddr, num::NonZeroU64, path::PathBuf, time::Duration};
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
@@ -42,6 +42,13 @@ pub(crate) struct Shared {
     /// for every page). Needed where other machines can reach the address
     #[arg(long, value_name = "ORIGIN")]
     pub(crate) allow_origin: Vec<String>,
+    /// Speak TLS with the certificates in this file (PEM, the server's own first). Read again when the file changes, and on
+    /// SIGHUP
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The private key of the certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
     /// Threads, each with its own connections [default: one per core]
     #[arg(long, value_name = "N")]
     pub(crate) workers: Option<u16>,
@@ -230,6 +237,13 @@ mod tests {
         assert_eq!(parse("sockeye").unwrap().serve.listen.port(), 7071);
         assert!(parse("sockeye --listen 127.0.0.1:9 demo echo").is_err(), "whose address would that be?");
         assert!(parse("sockeye connect ws://127.0.0.1:9/").is_ok());
+    }
+
+    #[test]
+    fn a_certificate_needs_its_key() {
+        assert!(parse("sockeye --tls-cert a.pem --tls-key b.pem").is_ok());
+        assert!(parse("sockeye demo chat --tls-cert a.pem --tls-key b.pem").is_ok());
+        assert!(parse("sockeye --tls-cert a.pem").is_err() && parse("sockeye serve --tls-key b.pem").is_err());
     }
 
     #[test]

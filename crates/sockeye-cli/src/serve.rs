@@ -6,8 +6,8 @@ use std::{
 };
 
 use sockeye::OriginPolicy;
-use sockeye_server::{Demo, Server, ServerOptions, Site, StartError};
-use tokio::signal::unix::{SignalKind, signal};
+use sockeye_server::{Demo, Server, ServerOptions, Site, StartError, Tls};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args;
 
@@ -36,6 +36,9 @@ fn options(site: Site, listen: SocketAddr, shared: &args::Shared) -> Result<Serv
         origins if origins.iter().any(|origin| origin == "*") => Some(OriginPolicy::any()),
         origins => Some(OriginPolicy::list(origins)?.and_same()),
     };
+    if let (Some(cert), Some(key)) = (&shared.tls_cert, &shared.tls_key) {
+        options.tls = Some(Tls::files(cert, key));
+    }
     if let Some(workers) = shared.workers {
         options.workers = usize::from(workers.max(1));
     }
@@ -46,14 +49,17 @@ fn options(site: Site, listen: SocketAddr, shared: &args::Shared) -> Result<Serv
 /// nothing: supervisors send them twice, and stopping is bounded anyway.
 fn run(options: &ServerOptions) -> Result<(), Box<dyn Error>> {
     let server = Server::start(options).map_err(advise)?;
-    // Whoever started us may have closed the output; that is no reason to stop.
-    let _ = announce(options.site, server.address());
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
+        // Without TLS a SIGHUP means what it always does: the end.
+        let mut hangup = if options.tls.is_some() { Some(signal(SignalKind::hangup())?) } else { None };
+        // Whoever reads this may send signals. Or has closed our output, which is no reason to stop.
+        let _ = announce(options, server.address());
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
+            () = reload_on(&mut hangup, &server) => {}
         }
         let stopping = tokio::task::spawn_blocking(move || server.stop());
         tokio::select! {
@@ -62,6 +68,16 @@ fn run(options: &ServerOptions) -> Result<(), Box<dyn Error>> {
         }
     })?;
     Ok(())
+}
+
+/// Reads the certificate again at every SIGHUP. Does not return.
+async fn reload_on(hangup: &mut Option<Signal>, server: &Server) {
+    if let Some(hangup) = hangup {
+        while hangup.recv().await.is_some() {
+            server.reload_certificates();
+        }
+    }
+    std::future::pending::<()>().await;
 }
 
 /// What the command line can do about it.
@@ -77,17 +93,18 @@ fn advise(error: StartError) -> Box<dyn Error> {
 }
 
 /// The first line is for programs, the rest for people.
-fn announce(site: Site, address: SocketAddr) -> io::Result<()> {
+fn announce(options: &ServerOptions, address: SocketAddr) -> io::Result<()> {
     let at = reachable(address);
+    let (http, ws) = if options.tls.is_some() { ("https", "wss") } else { ("http", "ws") };
     let mut out = io::stdout().lock();
-    writeln!(out, "listening on http://{at}/")?;
-    match site {
+    writeln!(out, "listening on {http}://{at}/")?;
+    match options.site {
         Site::Server => {
             for demo in Demo::ALL {
-                writeln!(out, "  {:<9} http://{at}/{demo}   ws://{at}/{demo}", format!("{demo}:"))?;
+                writeln!(out, "  {:<9} {http}://{at}/{demo}   {ws}://{at}/{demo}", format!("{demo}:"))?;
             }
         }
-        Site::Demo(demo) => writeln!(out, "  {:<9} ws://{at}/ and every other path", format!("{demo}:"))?,
+        Site::Demo(demo) => writeln!(out, "  {:<9} {ws}://{at}/ and every other path", format!("{demo}:"))?,
     }
     writeln!(out, "Ctrl-C stops it.")?;
     out.flush()

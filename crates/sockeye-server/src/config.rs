@@ -3,7 +3,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use sockeye::OriginPolicy;
 
-use crate::Site;
+use crate::{Site, Tls};
 
 /// How a [`Server`](crate::Server) runs.
 ///
@@ -19,6 +19,11 @@ pub struct ServerOptions {
     pub site: Site,
     /// Where. Port 0 takes any free one. Default: 127.0.0.1:7071.
     pub listen: SocketAddr,
+    /// TLS, so that the addresses are `https` and `wss`. `None`, the default, speaks in the clear.
+    ///
+    /// An idle WebSocket over TLS costs the server 9.5 KB instead of 1.9 (measured): 4 KiB of that is rustls' read buffer,
+    /// which it keeps, the rest its keys and state.
+    pub tls: Option<Tls>,
     /// Which pages may connect. `None`, the default, lets every page connect on a loopback address and refuses to start on
     /// any other.
     pub origins: Option<OriginPolicy>,
@@ -42,6 +47,7 @@ impl ServerOptions {
         Self {
             site,
             listen: SocketAddr::from(([127, 0, 0, 1], 7071)),
+            tls: None,
             origins: None,
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             max_message: limits.max_message,
@@ -58,7 +64,8 @@ impl ServerOptions {
 pub struct Admission {
     /// Connections in all; when they are reached, accepting pauses. Default: the descriptor limit of the process less 64.
     pub max_connections: usize,
-    /// Connections of one address (IPv4) or /64 network (IPv6); more are answered with 429. Default: 1,000.
+    /// Connections of one address (IPv4) or /64 network (IPv6); more are answered with 429, or closed at
+    /// once where the answer would take a TLS handshake. Default: 1,000.
     pub per_address: usize,
     /// New connections a second of one address, with a burst of as many as [`per_address`](Self::per_address). Default: 50.
     pub new_per_second: u32,

@@ -1,32 +1,133 @@
 //! One TCP connection while it speaks HTTP: pages are answered, a WebSocket leaves for its demo.
-use std::{io, sync::Arc};
+use std::io::{self, Cursor};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use sockeye::{
-    Error, HttpRequest, Refusal, ServerConfig,
+    Error, HandshakeLimits, HttpRequest, Refusal,
     proto::handshake::{BodyLength, write_response},
 };
-use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Chain, Join},
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    time::{Instant, timeout},
+};
+use tokio_rustls::server::TlsStream;
 use tracing::debug;
 
-use crate::{Demo, Site, admission::Ticket, demo::Demos, pages, worker::Worker};
+use crate::{
+    Site,
+    admission::Ticket,
+    http2::{self, PREFACE},
+    pages,
+    tls::{self, Acceptor},
+    worker::Worker,
+};
 
 /// Requests answered on one connection before it is closed.
 const MAX_REQUESTS: usize = 1_000;
 
-/// Answers requests until the connection closes or becomes a WebSocket.
+/// What a connection can run over.
+pub(crate) trait Io: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Io for S {}
+
+/// Answers requests until the connection closes, or becomes a WebSocket or one of HTTP/2, which have tasks of their own:
+/// this one may be dropped when the server stops.
 pub(crate) async fn serve(stream: TcpStream, worker: Worker, ticket: Ticket) {
-    if let Err(error) = exchange(stream, &worker, ticket).await {
+    // Whoever comes has shaken hands and asked for something by then, however many layers that takes.
+    let deadline = Instant::now() + worker.demos.handshake_limits().timeout;
+    let limits = worker.demos.handshake_limits();
+    let ended = match &worker.tls {
+        None => match sniff(stream, until(deadline, limits)).await {
+            Ok(Start::Http1(stream, start)) => exchange(stream, start, &worker, ticket, deadline).await,
+            Ok(Start::Http2(stream)) => return http2::spawn(stream, worker, ticket, deadline),
+            Err(error) => Err(error),
+        },
+        Some(tls) => match encrypt(stream, tls, until(deadline, limits)).await {
+            Ok(stream) if tls::is_http2(&stream) => return http2::spawn(stream, worker, ticket, deadline),
+            Ok(stream) => exchange(stream, Bytes::new(), &worker, ticket, deadline).await,
+            Err(error) => Err(error),
+        },
+    };
+    if let Err(error) = ended {
         debug!(code = error.code(), "connection ended: {error}");
     }
 }
 
-async fn exchange(mut stream: TcpStream, worker: &Worker, ticket: Ticket) -> Result<(), Error> {
+/// What a connection in the clear begins with.
+enum Start {
+    /// Anything else, and what was read of it.
+    Http1(TcpStream, Bytes),
+    /// The preface of HTTP/2, which is there to be read again.
+    Http2(Join<Chain<Cursor<Bytes>, OwnedReadHalf>, OwnedWriteHalf>),
+}
+
+/// Reads until it is clear which HTTP it is, by the bytes that no request of HTTP/1.1 has.
+async fn sniff(mut stream: TcpStream, limits: HandshakeLimits) -> Result<Start, Error> {
+    let mut start = BytesMut::new();
+    let reading = async {
+        // A request of HTTP/1.1 that is a GET is seen at its first byte, and left where it is.
+        let mut first = [0];
+        if stream.peek(&mut first).await? == 1 && first[0] == PREFACE[0] {
+            while stream.read_buf(&mut start).await? > 0 && start.len() < PREFACE.len() && PREFACE.starts_with(&start) {
+            }
+        }
+        io::Result::Ok(())
+    };
+    // Whoever is too late is told so by the reader of HTTP/1.1, if it said anything.
+    timeout(limits.timeout, reading).await.unwrap_or(Ok(()))?;
+    let start = start.freeze();
+    if !start.starts_with(PREFACE) {
+        return Ok(Start::Http1(stream, start));
+    }
+    // As a WebSocket's messages: written when they are whole.
+    stream.set_nodelay(true)?;
+    let (reading, writing) = stream.into_split();
+    Ok(Start::Http2(tokio::io::join(Cursor::new(start).chain(reading), writing)))
+}
+
+/// The TLS handshake. The stream is boxed, because rustls' state is a kilobyte that every future on its way would have
+/// room for.
+async fn encrypt(
+    stream: TcpStream,
+    tls: &Acceptor,
+    limits: HandshakeLimits,
+) -> Result<Box<TlsStream<TcpStream>>, Error> {
+    let handshake = async {
+        let mut first = [0];
+        // TLS begins with a record of type 22. What begins like a method of HTTP mistook the port.
+        if stream.peek(&mut first).await? == 1 && first[0].is_ascii_uppercase() {
+            return Ok(Err(stream));
+        }
+        io::Result::Ok(Ok(Box::new(tls.accept(stream).await?)))
+    };
+    let plain = match timeout(limits.timeout, handshake).await.map_err(io::Error::from)?? {
+        Ok(stream) => return Ok(stream),
+        Err(plain) => plain,
+    };
+    // So it is told in its own language.
+    let http = HttpRequest::read(plain, Bytes::new(), &limits).await?;
+    let refusal = Refusal::with_status(StatusCode::BAD_REQUEST);
+    Err(http.reject(refusal.reason_text("this port speaks TLS: use https:// or wss://")).await)
+}
+
+async fn exchange(
+    mut stream: impl Io,
+    start: Bytes,
+    worker: &Worker,
+    ticket: Ticket,
+    deadline: Instant,
+) -> Result<(), Error> {
     let demos = &worker.demos;
-    let mut rest = Bytes::new();
+    let mut rest = start;
+    let mut limits = until(deadline, demos.handshake_limits());
     for served in 1..=MAX_REQUESTS {
-        let http = HttpRequest::read(stream, rest, &demos.handshake_limits()).await?;
+        let http = HttpRequest::read(stream, rest, &limits).await?;
+        limits = demos.handshake_limits();
         if http.is_upgrade() {
             return upgrade(http, worker, ticket).await;
         }
@@ -37,8 +138,7 @@ async fn exchange(mut stream: TcpStream, worker: &Worker, ticket: Ticket) -> Res
         let last = wants_close(http.request()) || served == MAX_REQUESTS || worker.stop.is_cancelled();
         (_, stream, rest) = http.into_parts();
         // Whoever does not take the answer is as slow as whoever does not finish the request.
-        let limit = demos.handshake_limits().timeout;
-        timeout(limit, write(&mut stream, answer, last)).await.map_err(io::Error::from)??;
+        timeout(limits.timeout, write(&mut stream, answer, last)).await.map_err(io::Error::from)??;
         if last {
             break;
         }
@@ -46,35 +146,25 @@ async fn exchange(mut stream: TcpStream, worker: &Worker, ticket: Ticket) -> Res
     Ok(())
 }
 
+/// The limits with what is left of the time.
+fn until(deadline: Instant, mut limits: HandshakeLimits) -> HandshakeLimits {
+    limits.timeout = deadline.saturating_duration_since(Instant::now());
+    limits
+}
+
 /// Shakes hands and hands the socket to a task of its own, since this one has the size of an HTTP exchange.
-async fn upgrade(http: HttpRequest<TcpStream>, worker: &Worker, ticket: Ticket) -> Result<(), Error> {
+async fn upgrade(http: HttpRequest<impl Io>, worker: &Worker, ticket: Ticket) -> Result<(), Error> {
     let Some(demo) = worker.demos.site().socket(http.request().uri().path()) else {
         return Err(http.reject(Refusal::not_found()).await);
     };
-    let config: &ServerConfig = worker.demos.config(demo);
-    // Tasks that own the socket and lend it: an argument of an `async fn` is kept twice in its future.
-    let mut socket = http.handshake(config).await?.accept().await?;
-    let stop = worker.stop.clone();
-    let demos = Arc::clone(&worker.demos);
-    match demo {
-        Demo::Echo => worker.tasks.spawn(async move {
-            Demos::echo(&mut socket, &stop).await;
-            drop(ticket);
-        }),
-        Demo::Chat => worker.tasks.spawn(async move {
-            demos.chat(&mut socket, &stop).await;
-            drop(ticket);
-        }),
-        Demo::Cursors => worker.tasks.spawn(async move {
-            demos.cursors(&mut socket, &stop).await;
-            drop(ticket);
-        }),
-    };
+    let handshake = http.handshake(worker.demos.config(demo)).await?;
+    let seat = worker.demos.seat(demo);
+    worker.host(seat, handshake.accept().await?, ticket);
     Ok(())
 }
 
 /// The answer to a plain request, as head and body.
-fn answer(request: &Request<()>, site: Site) -> Result<(Response<()>, Bytes), Refusal> {
+pub(crate) fn answer<B>(request: &Request<B>, site: Site) -> Result<(Response<()>, Bytes), Refusal> {
     let head_only = match *request.method() {
         Method::GET => false,
         Method::HEAD => true,
@@ -93,7 +183,7 @@ fn answer(request: &Request<()>, site: Site) -> Result<(Response<()>, Bytes), Re
     let (mut response, body) = if site == Site::Server && path == "/health" {
         (health(), Bytes::from_static(b"{\"status\":\"ok\"}"))
     } else if let Some((response, body)) = site.page(path).and_then(|file| pages::respond(request, file)) {
-        (response, Bytes::from(body))
+        (response, body)
     } else {
         return Err(Refusal::not_found());
     };
@@ -119,12 +209,18 @@ fn wants_close(request: &Request<()>) -> bool {
         .any(|option| option.trim().eq_ignore_ascii_case("close"))
 }
 
-async fn write(stream: &mut TcpStream, answer: (Response<()>, Bytes), last: bool) -> io::Result<()> {
+async fn write(stream: &mut impl Io, answer: (Response<()>, Bytes), last: bool) -> io::Result<()> {
     let (mut response, body) = answer;
     if last {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     let mut bytes = BytesMut::new();
     write_response(&response, &body, &mut bytes);
-    stream.write_all(&bytes).await
+    stream.write_all(&bytes).await?;
+    stream.flush().await?;
+    if last {
+        // TLS says its own goodbye, without which the answer could have been cut short by somebody else.
+        stream.shutdown().await?;
+    }
+    Ok(())
 }

@@ -1,8 +1,9 @@
 //! The realtime server on the `sockeye` library: listeners, pages, the demos.
 //!
 //! ```text
-//! listen ──accepted TCP──▶ exchange ──upgrade──▶ demo::{echo, chat, cursors}
-//!    │ admission             └──plain GET──▶ pages
+//! listen ──accepted TCP──▶ (tls) ──▶ exchange ──upgrade──▶ demo::{echo, chat, cursors}
+//!    │ admission                │          └──plain GET──▶ pages
+//!    │                          └─▶ http2 ──(each stream: the same)
 //!    └ one worker a core, each with its own listener and its own connections
 //! ```
 //!
@@ -13,12 +14,17 @@ mod admission;
 mod config;
 mod demo;
 mod exchange;
+mod http2;
 mod listen;
 mod pages;
 mod room;
 mod routes;
+mod tls;
 mod worker;
 
 pub use config::{Admission, ServerOptions};
 pub use listen::{Server, StartError};
 pub use routes::{Demo, Site};
+pub use tls::{Tls, TlsError};
+/// What [`Tls::config`] takes a configuration of.
+pub use tokio_rustls::rustls;

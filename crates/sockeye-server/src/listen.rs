@@ -18,7 +18,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
-use crate::{ServerOptions, admission::Gate, demo::Demos, exchange, worker::Worker};
+use crate::{ServerOptions, Tls, TlsError, admission::Gate, demo::Demos, exchange, tls::Acceptor, worker::Worker};
 
 /// Connections the kernel holds until they are accepted, per worker.
 const BACKLOG: i32 = 4_096;
@@ -29,6 +29,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
+    tls: Option<Acceptor>,
     stop: CancellationToken,
     workers: Vec<JoinHandle<()>>,
 }
@@ -44,7 +45,7 @@ impl Server {
     /// Binds, starts the workers and returns.
     ///
     /// # Errors
-    /// If the address cannot be bound, or if the options are not safe: the error says what to add.
+    /// If the address cannot be bound, the certificate cannot be used, or the options are not safe.
     ///
     /// ```
     /// use sockeye_server::{Demo, Server, ServerOptions, Site};
@@ -61,6 +62,7 @@ impl Server {
             None if options.listen.ip().is_loopback() => OriginPolicy::any(),
             None => return Err(StartError::OriginsNeeded),
         };
+        let tls = options.tls.as_ref().map(Tls::start).transpose().map_err(StartError::Tls)?;
         let (address, listeners) =
             bind(options).map_err(|source| StartError::Listen { address: options.listen, source })?;
         let demos = Demos::new(options, &origins).map_err(|error| StartError::Thread(io::Error::other(error)))?;
@@ -68,11 +70,12 @@ impl Server {
         let stop = CancellationToken::new();
         let door = Door { gate: Gate::new(options.admission.clone()), drain: options.drain };
         let start = |(index, listener)| {
-            let worker = Worker { demos: Arc::clone(&demos), stop: stop.clone(), tasks: TaskTracker::new() };
+            let (demos, tls, stop) = (Arc::clone(&demos), tls.clone(), stop.clone());
+            let worker = Worker { demos, tls, stop, tasks: TaskTracker::new() };
             start_worker(index, listener, worker, door.clone())
         };
         match listeners.into_iter().enumerate().map(start).collect::<io::Result<_>>() {
-            Ok(workers) => Ok(Self { address, stop, workers }),
+            Ok(workers) => Ok(Self { address, tls, stop, workers }),
             Err(source) => {
                 // Those that did start.
                 stop.cancel();
@@ -85,6 +88,14 @@ impl Server {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Reads the files of [`Tls::files`] again, on a thread of its own, instead of waiting until the change is noticed. Does
+    /// nothing without such files.
+    pub fn reload_certificates(&self) {
+        if let Some(tls) = &self.tls {
+            tls.reload();
+        }
     }
 
     /// Stops listening, tells every client 1001, waits for them at most [`ServerOptions::drain`], and returns.
@@ -111,6 +122,8 @@ pub enum StartError {
     },
     /// A thread or its runtime could not be started.
     Thread(io::Error),
+    /// The certificate, its key or the configuration of TLS cannot be used.
+    Tls(TlsError),
     /// The address can be reached from elsewhere, and nothing says which pages may connect.
     OriginsNeeded,
 }
@@ -119,6 +132,7 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Listen { address, source } => write!(f, "cannot listen on {address}: {source}"),
+            Self::Tls(source) => write!(f, "cannot serve TLS: {source}"),
             Self::Thread(source) => write!(f, "cannot start a worker: {source}"),
             Self::OriginsNeeded => f.write_str(
                 "this address can be reached from other machines, so it has to be said which web pages may connect",
@@ -195,6 +209,8 @@ async fn accept(listener: &TcpListener, worker: &Worker, gate: &Arc<Gate>) {
                     let serving = exchange::serve(stream, worker.clone(), ticket);
                     worker.tasks.spawn(async move { stop.run_until_cancelled(serving).await });
                 }
+                // To say so in TLS would be the work that is not to be done.
+                None if worker.tls.is_some() => drop(stream),
                 None => {
                     worker.tasks.spawn(turn_away(stream));
                 }

@@ -1,4 +1,7 @@
 //! The pages, embedded in the binary: no file is read, whatever a path says.
+use std::borrow::Cow;
+
+use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use rust_embed::{Embed, EmbeddedFile};
@@ -13,7 +16,7 @@ const CONTENT_SECURITY_POLICY: HeaderValue = HeaderValue::from_static(
 );
 
 /// The response to a GET of this file, with its body; `None` if there is no such file.
-pub(crate) fn respond<B>(request: &Request<B>, file: &str) -> Option<(Response<()>, Vec<u8>)> {
+pub(crate) fn respond<B>(request: &Request<B>, file: &str) -> Option<(Response<()>, Bytes)> {
     let page = Pages::get(file)?;
     let etag = etag(&page);
     let unchanged =
@@ -27,10 +30,14 @@ pub(crate) fn respond<B>(request: &Request<B>, file: &str) -> Option<(Response<(
     headers.insert(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY);
     if unchanged {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
-        return Some((response, Vec::new()));
+        return Some((response, Bytes::new()));
     }
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type(file)));
-    Some((response, page.data.into_owned()))
+    let body = match page.data {
+        Cow::Borrowed(embedded) => Bytes::from_static(embedded),
+        Cow::Owned(read) => read.into(),
+    };
+    Some((response, body))
 }
 
 fn etag(page: &EmbeddedFile) -> HeaderValue {

@@ -14,6 +14,8 @@ use tokio::sync::broadcast::{
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use crate::exchange::Io;
+
 /// Bytes queued in a member's socket above which it is told nothing more until some have left.
 pub(crate) const ENOUGH: usize = 64 * 1024;
 
@@ -61,8 +63,8 @@ impl Room {
 }
 
 /// Keeps a member in its room until either side closes.
-pub(crate) async fn stay(
-    socket: &mut WebSocket,
+pub(crate) async fn stay<S: Io>(
+    socket: &mut WebSocket<S>,
     told: &mut broadcast::Receiver<Prepared>,
     member: &mut impl Member,
     stop: &CancellationToken,
@@ -99,7 +101,7 @@ pub(crate) async fn stay(
 }
 
 /// The next message; `None` after a clean close, and as soon as a queue that was `full` is not any more.
-async fn receive(socket: &mut WebSocket, full: bool) -> Option<Result<Message, sockeye::Error>> {
+async fn receive<S: Io>(socket: &mut WebSocket<S>, full: bool) -> Option<Result<Message, sockeye::Error>> {
     poll_fn(|cx| match socket.poll_recv(cx) {
         // It has written what it could.
         Poll::Pending if full && socket.buffered_amount() <= ENOUGH => Poll::Ready(None),
@@ -110,8 +112,8 @@ async fn receive(socket: &mut WebSocket, full: bool) -> Option<Result<Message, s
 
 /// Queues what was heard, and what else there is to hear, up to [`ENOUGH`]; all of it leaves together when the socket is
 /// polled next.
-fn pass_on(
-    socket: &mut WebSocket,
+fn pass_on<S: Io>(
+    socket: &mut WebSocket<S>,
     told: &mut broadcast::Receiver<Prepared>,
     member: &mut impl Member,
     mut heard: Result<Prepared, RecvError>,

@@ -8,7 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Running, TEXT, assert_status, get, masked, read_to_end, recv_json, upgrade};
+use common::{
+    Running, TEXT, assert_status, get, masked, read_to_end, recv_json,
+    tls::{BOTH, Folder, connect, encrypt, trusting},
+    upgrade,
+};
 use serde_json::Value;
 use sockeye::{Transport, WebSocket};
 use tokio::{
@@ -68,6 +72,63 @@ async fn crawl(mut stream: TcpStream, says_something: bool) {
     let answer = String::from_utf8(answer).unwrap();
     // Whoever said nothing is no client yet, and gets no answer.
     if says_something { assert_status(&answer, 408) } else { assert_eq!(answer, "") }
+}
+
+/// A24: TLS and the first request share one deadline: whoever has no request by 10 s is closed, wherever it got stuck.
+#[tokio::test]
+async fn a24_stalled_handshakes() {
+    const CLOSE_NOTIFY: &[u8] = &[21, 3, 3, 0, 2, 1, 0];
+    let folder = Folder::new();
+    let certificate = folder.issue();
+    let server = Running::start(&folder.options());
+    let mut stalled = JoinSet::new();
+    for start in [&b""[..], CLOSE_NOTIFY, &[22, 3, 1, 0x02], &[22, 3, 1, 0x02, 0x00, 0x01, 0x00, 0x01, 0xfc, 3, 3]] {
+        let mut stream = server.raw().await;
+        stalled.spawn(async move {
+            let began = Instant::now();
+            stream.write_all(start).await.unwrap();
+            read_to_end(&mut stream).await;
+            began.elapsed()
+        });
+    }
+    let mut silent = encrypt(&server, trusting(&certificate, BOTH, &[])).await.unwrap();
+    stalled.spawn(async move {
+        let began = Instant::now();
+        let _ = tokio::io::AsyncReadExt::read_to_end(&mut silent, &mut Vec::new()).await;
+        began.elapsed()
+    });
+    for took in timeout(Duration::from_secs(30), stalled.join_all()).await.unwrap() {
+        assert!((Duration::from_secs(9)..Duration::from_secs(12)).contains(&took), "{took:?}");
+    }
+}
+
+/// Nobody has to tell the server that there is a new certificate: it looks every 5 s.
+#[tokio::test]
+async fn new_certificates_are_noticed() {
+    let folder = Folder::new();
+    let old = folder.issue();
+    let server = Running::start(&folder.options());
+    connect(&server, &old, "/echo").await;
+    let new = folder.issue();
+    let noticed = async {
+        let mut ticks = interval(Duration::from_millis(100));
+        while encrypt(&server, trusting(&new, BOTH, &[])).await.is_err() {
+            ticks.tick().await;
+        }
+    };
+    timeout(Duration::from_secs(15), noticed).await.unwrap();
+}
+
+/// A10: half a preface of HTTP/2 is as late as half a request.
+#[tokio::test]
+async fn a10_half_a_preface() {
+    let server = Running::site();
+    let mut stream = server.raw().await;
+    let start = Instant::now();
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM").await.unwrap();
+    read_to_end(&mut stream).await;
+    let took = start.elapsed();
+    assert!((Duration::from_secs(9)..Duration::from_secs(13)).contains(&took), "{took:?}");
 }
 
 /// R5: an answer that nobody takes is given up like a request that nobody finishes.

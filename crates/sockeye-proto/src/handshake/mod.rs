@@ -81,4 +81,5 @@ pub use refusal::Refusal;
 pub use response::{Established, ReadResponse, ResponseProgress};
 pub use server::{ReadRequest, RequestProgress};
 pub use subprotocol::{InvalidSubprotocol, Subprotocol, SubprotocolPolicy};
+pub use target::is_plain_path;
 pub use write::{write_request, write_response};

@@ -22,7 +22,7 @@ pub(super) fn normalise(target: &str, host: &str) -> Result<Uri, Cause> {
         &rooted
     };
     let path = path_and_query.split_once('?').map_or(path_and_query, |(path, _)| path);
-    if !is_plain_path(path.as_bytes()) {
+    if !is_plain_path(path) {
         return Err(Cause::BadTarget);
     }
     path_and_query.parse().map_err(|_| Cause::BadTarget)
@@ -42,9 +42,19 @@ fn absolute_form(target: &str, host: &str) -> Result<String, Cause> {
     Ok(if path.starts_with('/') { path.to_owned() } else { format!("/{path}") })
 }
 
-/// Whether a path, percent-decoded once, has only plain segments. One pass over the bytes.
-fn is_plain_path(path: &[u8]) -> bool {
-    let mut bytes = path.iter().copied();
+/// Whether a path, percent-decoded once, has only plain segments: no dot segments, no empty ones, no `\`, no control
+/// characters. [`ReadRequest`](super::ReadRequest) takes no other; this is for requests that another HTTP library has read.
+///
+/// ```
+/// use sockeye_proto::handshake::is_plain_path;
+///
+/// assert!(is_plain_path("/live/room-1") && is_plain_path("/caf%c3%a9/"));
+/// assert!(!is_plain_path("/live//room") && !is_plain_path("/live/%2e%2e/admin"));
+/// ```
+#[must_use]
+pub fn is_plain_path(path: &str) -> bool {
+    // One pass over the bytes.
+    let mut bytes = path.bytes();
     if bytes.next() != Some(b'/') {
         return false;
     }

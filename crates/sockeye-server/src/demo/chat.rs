@@ -11,7 +11,10 @@ use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
 use super::complaint;
-use crate::room::{Answer, ENOUGH, Member, Room, stay};
+use crate::{
+    exchange::Io,
+    room::{Answer, ENOUGH, Member, Room, stay},
+};
 
 /// Messages remembered.
 const HISTORY: usize = 100;
@@ -106,7 +109,7 @@ impl State {
     }
 }
 
-pub(super) async fn run(chat: &Chat, socket: &mut WebSocket, stop: &CancellationToken) {
+pub(super) async fn run<S: Io>(chat: &Chat, socket: &mut WebSocket<S>, stop: &CancellationToken) {
     let (state, mut told) = chat.join();
     if socket.try_send_prepared(&state).is_ok() {
         stay(socket, &mut told, &mut Guest { chat, rate: Rate::default() }, stop).await;

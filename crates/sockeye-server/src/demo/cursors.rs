@@ -9,7 +9,10 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::complaint;
-use crate::room::{Answer, Member, Room, stay};
+use crate::{
+    exchange::Io,
+    room::{Answer, Member, Room, stay},
+};
 
 /// Messages a member may send a second, in the long run and at once: one for each frame of a fast screen.
 const RATE: (u32, u32) = (250, 500);
@@ -31,10 +34,15 @@ pub(super) fn limits() -> Limits {
     })
 }
 
-pub(super) async fn run(room: &Room, socket: &mut WebSocket, stop: &CancellationToken) {
+pub(super) async fn run<S: Io>(
+    room: &Room,
+    socket: &mut WebSocket<S>,
+    told: &mut broadcast::Receiver<Prepared>,
+    stop: &CancellationToken,
+) {
     let mut pointer =
         Pointer { room, sender: Uuid::new_v4(), color: rand::rng().random_range(0..360), rate: Rate::default() };
-    stay(socket, &mut room.listen(), &mut pointer, stop).await;
+    stay(socket, told, &mut pointer, stop).await;
 }
 
 /// One member's pointer.

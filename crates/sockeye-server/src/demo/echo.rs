@@ -5,7 +5,9 @@ use sockeye::{CloseCode, WebSocket};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-pub(super) async fn run(socket: &mut WebSocket, stop: &CancellationToken) {
+use crate::exchange::Io;
+
+pub(super) async fn run<S: Io>(socket: &mut WebSocket<S>, stop: &CancellationToken) {
     let mut stopped = pin!(stop.cancelled());
     loop {
         let received = tokio::select! {

@@ -6,12 +6,13 @@ mod echo;
 use std::sync::Arc;
 
 use sockeye::{
-    Config, HandshakeLimits, Keepalive, Limits, OriginPolicy, ServerConfig, Subprotocol, SubprotocolPolicy, WebSocket,
-    proto::handshake::InvalidSubprotocol,
+    Config, HandshakeLimits, Keepalive, Limits, OriginPolicy, Prepared, ServerConfig, Subprotocol, SubprotocolPolicy,
+    WebSocket, proto::handshake::InvalidSubprotocol,
 };
+use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Demo, ServerOptions, Site, room::Room};
+use crate::{Demo, ServerOptions, Site, exchange::Io, room::Room};
 
 /// The demos of one server, shared by its workers.
 #[derive(Debug)]
@@ -20,6 +21,14 @@ pub(crate) struct Demos {
     configs: [ServerConfig; 3],
     chat: chat::Chat,
     cursors: Room,
+}
+
+/// A place in a demo, from which nothing is missed that is said after it was taken.
+#[derive(Debug)]
+pub(crate) enum Seat {
+    Echo,
+    Chat,
+    Cursors(broadcast::Receiver<Prepared>),
 }
 
 impl Demos {
@@ -61,16 +70,31 @@ impl Demos {
         self.configs[0].handshake
     }
 
-    pub(crate) async fn echo(socket: &mut WebSocket, stop: &CancellationToken) {
+    /// To be taken before the client hears that it is in.
+    pub(crate) fn seat(&self, demo: Demo) -> Seat {
+        match demo {
+            Demo::Echo => Seat::Echo,
+            // Its first message is the whole state.
+            Demo::Chat => Seat::Chat,
+            Demo::Cursors => Seat::Cursors(self.cursors.listen()),
+        }
+    }
+
+    pub(crate) async fn echo<S: Io>(socket: &mut WebSocket<S>, stop: &CancellationToken) {
         echo::run(socket, stop).await;
     }
 
-    pub(crate) async fn chat(&self, socket: &mut WebSocket, stop: &CancellationToken) {
+    pub(crate) async fn chat<S: Io>(&self, socket: &mut WebSocket<S>, stop: &CancellationToken) {
         chat::run(&self.chat, socket, stop).await;
     }
 
-    pub(crate) async fn cursors(&self, socket: &mut WebSocket, stop: &CancellationToken) {
-        cursors::run(&self.cursors, socket, stop).await;
+    pub(crate) async fn cursors<S: Io>(
+        &self,
+        socket: &mut WebSocket<S>,
+        told: &mut broadcast::Receiver<Prepared>,
+        stop: &CancellationToken,
+    ) {
+        cursors::run(&self.cursors, socket, told, stop).await;
     }
 }
 

@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+pub(crate) mod tls;
+
 use std::{future::Future, net::SocketAddr, time::Duration};
 
 use serde_json::Value;
@@ -50,6 +52,10 @@ impl Running {
         })
         .await
         .unwrap()
+    }
+
+    pub(crate) fn reload_certificates(&self) {
+        self.server.as_ref().unwrap().reload_certificates();
     }
 
     pub(crate) async fn connect(&self, path: &str) -> WebSocket<Transport> {

@@ -1,0 +1,244 @@
+//! HTTP/2 on the same port: pages by the same answers, and each WebSocket a stream (RFC 8441).
+//!
+//! hyper speaks HTTP/2, with the limits of [`ServerSettings`]: its `max_streams` is how many WebSocket streams one
+//! connection can have. Everything that runs for a connection is among its worker's tasks: the connection itself, its
+//! streams, and what became of them in the demos.
+use std::{
+    convert::Infallible,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, Uri};
+use http_body_util::Full;
+use hyper::{
+    body::{Body, Incoming},
+    rt::Executor,
+    server::conn::http2,
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
+use sockeye::{Refusal, UpgradeRequest, http2::ServerSettings, proto::handshake::is_plain_path};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::task::TaskTracker;
+use tracing::debug;
+
+use crate::{
+    admission::Ticket,
+    exchange::{Io, answer},
+    worker::Worker,
+};
+
+/// What a client begins with that knows that the server speaks HTTP/2 (RFC 9113 section 3.4).
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// A connection without a WebSocket that asks for nothing this long is closed.
+const IDLE: Duration = Duration::from_secs(60);
+/// Time for a connection that has been idle to take our goodbye, and what it had asked for.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// One TCP connection: counted once at the door, whatever goes on inside, until the last of it has ended.
+#[derive(Debug)]
+struct Visit {
+    /// That have come.
+    requests: AtomicU64,
+    /// That are open.
+    sockets: AtomicUsize,
+    _ticket: Ticket,
+}
+
+/// One WebSocket of a visit, until dropped.
+#[derive(Debug)]
+struct Place(Arc<Visit>);
+
+/// Serves a connection in a task of its own. By the deadline it has to have asked for something.
+pub(crate) fn spawn(stream: impl Io, worker: Worker, ticket: Ticket, deadline: Instant) {
+    worker.tasks.clone().spawn(async move { serve(stream, &worker, ticket, deadline).await });
+}
+
+/// Answers streams until the client leaves, has nothing to ask for a while, or the server stops.
+async fn serve(stream: impl Io, worker: &Worker, ticket: Ticket, deadline: Instant) {
+    let visit = Arc::new(Visit { requests: AtomicU64::new(0), sockets: AtomicUsize::new(0), _ticket: ticket });
+    let mut builder = http2::Builder::new(Tasks(worker.tasks.clone()));
+    ServerSettings::default().apply(&mut builder);
+    let service = service_fn(|request| {
+        visit.requests.fetch_add(1, Ordering::Relaxed);
+        let response = respond(request, worker, &visit);
+        async { Ok::<_, Infallible>(response) }
+    });
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = worker.stop.cancelled() => {
+            // GOAWAY; the WebSockets are told by their demos, and stopping has a bound of its own.
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+        () = visit.is_idle(deadline) => {
+            connection.as_mut().graceful_shutdown();
+            timeout(GOODBYE, connection).await.unwrap_or(Ok(()))
+        }
+    };
+    if let Err(error) = ended {
+        debug!("HTTP/2 connection ended: {error}");
+    }
+}
+
+impl Visit {
+    /// Ready if nothing was asked for by the deadline, or after [`IDLE`] without a request and without a WebSocket. That the
+    /// client still answers pings is no reason to keep it.
+    async fn is_idle(&self, deadline: Instant) {
+        sleep_until(deadline).await;
+        let mut seen = 0;
+        loop {
+            let requests = self.requests.load(Ordering::Relaxed);
+            if requests == seen && self.sockets.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+            seen = requests;
+            sleep(IDLE).await;
+        }
+    }
+}
+
+impl Place {
+    fn of(visit: &Arc<Visit>) -> Self {
+        visit.sockets.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(visit))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.sockets.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn respond(mut request: Request<Incoming>, worker: &Worker, visit: &Arc<Visit>) -> Response<Full<Bytes>> {
+    let head_only = *request.method() == Method::HEAD;
+    let response = if !is_plain_target(request.uri()) {
+        // As the reader of HTTP/1.1 has it.
+        Err(Refusal::with_status(StatusCode::BAD_REQUEST).reason_text("the path is not a plain one"))
+    } else if request.method() == Method::CONNECT {
+        upgrade(&mut request, worker, visit)
+    } else if request.body().is_end_stream() {
+        answer(&request, worker.demos.site()).map(|(response, body)| response.map(|()| Full::new(body)))
+    } else {
+        Err(Refusal::with_status(StatusCode::BAD_REQUEST).reason_text("requests have no body here"))
+    };
+    response.unwrap_or_else(|refusal| {
+        let refusal = if head_only { refusal.without_body() } else { refusal };
+        refusal.without_connection_headers().into()
+    })
+}
+
+/// A plain CONNECT names no path, and is refused for what it is.
+fn is_plain_target(uri: &Uri) -> bool {
+    uri.path_and_query().is_none() || is_plain_path(uri.path())
+}
+
+/// Accepts an extended CONNECT; its WebSocket goes to a task of its own as soon as hyper lets the stream go.
+fn upgrade(
+    request: &mut Request<Incoming>,
+    worker: &Worker,
+    visit: &Arc<Visit>,
+) -> Result<Response<Full<Bytes>>, Refusal> {
+    let handshake = UpgradeRequest::new(request)?;
+    let demo = worker.demos.site().socket(request.uri().path()).ok_or_else(Refusal::not_found)?;
+    let (response, upgrade) = handshake.accept(worker.demos.config(demo))?;
+    let (seat, place) = (worker.demos.seat(demo), Place::of(visit));
+    let host = worker.clone();
+    worker.tasks.spawn(async move {
+        match upgrade.await {
+            Ok(socket) => host.host(seat, socket, place),
+            Err(error) => debug!(code = error.code(), "stream ended: {error}"),
+        }
+    });
+    Ok(response.map(|()| Full::default()))
+}
+
+/// Spawns what hyper runs for a connection among the worker's tasks.
+#[derive(Clone)]
+struct Tasks(TaskTracker);
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
+    fn execute(&self, task: F) {
+        self.0.spawn(task);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use sockeye::{Client, CloseCode, OriginPolicy};
+    use tokio::io::{AsyncReadExt, DuplexStream, duplex};
+    use tokio_util::sync::CancellationToken;
+
+    use crate::{Admission, ServerOptions, Site, admission::Gate, demo::Demos};
+
+    const DEADLINE: Duration = Duration::from_secs(10);
+
+    /// The client's end of a connection to a server of all demos, on the clock of the test.
+    async fn connection() -> DuplexStream {
+        let demos = Demos::new(&ServerOptions::new(Site::Server), &OriginPolicy::any()).unwrap();
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let visit = Gate::new(Admission::default()).admit([127, 0, 0, 1].into(), Instant::now().into_std()).unwrap();
+        let (client, server) = duplex(64 * 1024);
+        let worker = Worker { demos: Arc::new(demos), tls: None, stop, tasks };
+        spawn(server, worker, visit.wait_for_room().await, Instant::now() + DEADLINE);
+        client
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_for_nothing_is_sent_away() {
+        for asks in [false, true] {
+            let (mut send, connection) = h2::client::handshake(connection().await).await.unwrap();
+            let (start, connection) = (Instant::now(), tokio::spawn(connection));
+            if asks {
+                let (response, _) = send.send_request(Request::get("http://a/health").body(()).unwrap(), true).unwrap();
+                assert_eq!(response.await.unwrap().status(), 200);
+            }
+            connection.await.unwrap().expect("GOAWAY without an error");
+            let stayed = if asks { DEADLINE + IDLE } else { DEADLINE };
+            assert!((stayed..stayed + GOODBYE).contains(&start.elapsed()), "{:?}", start.elapsed());
+        }
+    }
+
+    /// After TLS has agreed on HTTP/2, not even a preface.
+    #[tokio::test(start_paused = true)]
+    async fn who_says_nothing_is_dropped() {
+        let (mut client, start) = (connection().await, Instant::now());
+        client.read_to_end(&mut Vec::new()).await.unwrap();
+        assert!((DEADLINE..=DEADLINE + GOODBYE).contains(&start.elapsed()), "{:?}", start.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_a_websocket_may_stay() {
+        let client = Client::new("ws://a/echo").unwrap();
+        let mut socket = client.connect_http2_over(connection().await).await.unwrap();
+        assert!(timeout(IDLE * 10, socket.recv()).await.is_err(), "it is still open");
+        socket.send("x").await.unwrap();
+        assert_eq!(socket.recv().await.unwrap().unwrap().as_text(), Some("x"));
+        assert!(socket.close(CloseCode::NORMAL, "").await.unwrap().is_clean());
+    }
+
+    /// A page that nobody reads is no reason to keep the connection either.
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_no_answer_is_dropped() {
+        let connecting = h2::client::Builder::new().initial_window_size(0).handshake::<_, Bytes>(connection().await);
+        let (mut send, connection) = connecting.await.unwrap();
+        let (start, connection) = (Instant::now(), tokio::spawn(connection));
+        let (response, _) = send.send_request(Request::get("http://a/").body(()).unwrap(), true).unwrap();
+        let body = response.await.unwrap().into_body();
+        let _ = connection.await.unwrap();
+        let took = start.elapsed();
+        assert!((IDLE..=DEADLINE + IDLE + GOODBYE).contains(&took), "{took:?}");
+        drop(body);
+    }
+}
