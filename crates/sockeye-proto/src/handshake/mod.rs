@@ -65,6 +65,7 @@ mod server;
 mod subprotocol;
 mod target;
 mod token;
+mod tunnel;
 mod write;
 
 pub use accept_key::accept_key;
@@ -79,4 +80,5 @@ pub use refusal::Refusal;
 pub use response::{Established, ReadResponse, ResponseProgress};
 pub use server::{ReadRequest, RequestProgress};
 pub use subprotocol::{InvalidSubprotocol, Subprotocol, SubprotocolPolicy};
+pub use tunnel::ReadTunnel;
 pub use write::{write_request, write_response};
