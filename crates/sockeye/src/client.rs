@@ -1,19 +1,21 @@
 //! The client's end: from a URL to an open connection.
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue};
 use sockeye_proto::{
     Config, Connection,
-    handshake::{ClientRequest, Established, HandshakeLimits, ReadResponse, ResponseProgress, Subprotocol},
+    handshake::{
+        ClientRequest, Established, HandshakeError, HandshakeLimits, ReadResponse, ResponseProgress, Subprotocol,
+    },
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::timeout,
 };
 
-use crate::{Error, Transport, WebSocket, dial::dial, socket::Agreed, timer::now};
+use crate::{Error, RedirectPolicy, Transport, WebSocket, route::Route, socket::Agreed, timer::now};
 
-/// Connects to a `ws://` URL with the defaults of [`Client`].
+/// Connects to a `ws://` or `wss://` URL with the defaults of [`Client`].
 ///
 /// # Errors
 /// If the URL is none, the server cannot be reached, refuses, breaks the handshake, or takes more than 10 s.
@@ -34,11 +36,12 @@ pub async fn connect(url: &str) -> Result<WebSocket<Transport>, Error> {
 
 /// A connection to be made: where to, and on which terms.
 ///
-/// What a method is given is checked by [`connect`](Self::connect), so that calls can be chained.
+/// What a method is given is checked by [`connect`](Self::connect), so that calls can be chained. A clone makes the same
+/// connection once more.
 ///
 /// ```no_run
 /// # async fn run(token: &str) -> Result<(), sockeye::Error> {
-/// let mut socket = sockeye::Client::new("ws://127.0.0.1:7071/ws")?
+/// let mut socket = sockeye::Client::new("wss://example.org/ws")?
 ///     .subprotocol("sockeye.v1.json")
 ///     .header("authorization", token)
 ///     .connect()
@@ -47,16 +50,37 @@ pub async fn connect(url: &str) -> Result<WebSocket<Transport>, Error> {
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
+///
+/// # TLS
+///
+/// `wss://` is TLS 1.2 or 1.3 by rustls, with the root certificates of the platform (or those in the files that
+/// `SSL_CERT_FILE` and `SSL_CERT_DIR` name). `root_certificates` trusts others in their place, and `tls` takes a whole
+/// configuration. The cryptography is that of the configuration, or the `CryptoProvider` installed for the process, or ring,
+/// if the feature `ring` is on. Nothing has to be installed, and nothing is.
+///
+/// # Proxies
+///
+/// Unless [`proxy`](Self::proxy) says otherwise, the environment is asked, as other clients do: see
+/// [`Proxy::from_env`](crate::Proxy::from_env). Connections to the machine itself never go through a proxy that only the
+/// environment names.
+#[derive(Clone)]
 pub struct Client {
-    request: Result<ClientRequest, Error>,
+    request: Result<ClientRequest, Mistake>,
     config: Arc<Config>,
     timeout: Duration,
+    redirects: RedirectPolicy,
+    route: Route,
+}
+
+/// What was wrong with a setting, until somebody connects.
+#[derive(Clone)]
+enum Mistake {
+    Request(HandshakeError),
+    Other { code: &'static str, what: Cow<'static, str> },
 }
 
 impl Client {
-    /// A connection to this URL, whose scheme is `ws`; or `wss` if it is made over a transport that brings its own TLS,
-    /// with [`connect_over`](Self::connect_over).
+    /// A connection to this URL, whose scheme is `ws` or `wss` (or `http` or `https`, which mean the same here).
     ///
     /// # Errors
     /// If it is no URL, has another scheme, a fragment or a user name (RFC 6455 section 3).
@@ -65,13 +89,18 @@ impl Client {
             request: Ok(ClientRequest::new(url)?),
             config: Arc::default(),
             timeout: HandshakeLimits::default().timeout,
+            redirects: RedirectPolicy::none(),
+            route: Route::default(),
         })
     }
 
     /// Offers a subprotocol; those offered first are preferred.
     #[must_use]
     pub fn subprotocol(self, name: &str) -> Self {
-        self.change(|request| Ok(request.subprotocol(Subprotocol::new(name)?)?))
+        match Subprotocol::new(name) {
+            Ok(name) => self.change(|request| request.subprotocol(name)),
+            Err(error) => self.mistaken("misuse", error.to_string()),
+        }
     }
 
     /// Adds a header to the request. Those of the handshake itself cannot be set.
@@ -81,13 +110,13 @@ impl Client {
         HeaderName: TryFrom<N>,
         HeaderValue: TryFrom<V>,
     {
-        self.change(|request| Ok(request.header(name, value)?))
+        self.change(|request| request.header(name, value))
     }
 
     /// Says which page the connection is made for, as browsers do.
     #[must_use]
     pub fn origin(self, origin: &str) -> Self {
-        self.change(|request| Ok(request.origin(origin)?))
+        self.change(|request| request.origin(origin))
     }
 
     /// Sets limits and keepalive of the connection.
@@ -104,32 +133,107 @@ impl Client {
         self.change(|request| Ok(request.limits(limits)))
     }
 
-    /// Connects: looks the name up, tries its addresses, shakes hands.
+    /// Sets whether redirects are followed. They are not, unless this is called.
+    #[must_use]
+    pub fn redirects(mut self, policy: RedirectPolicy) -> Self {
+        self.redirects = policy;
+        self
+    }
+
+    /// Sets the proxy to go through, or [that there is none](crate::Proxy::none), whatever the environment says.
+    #[cfg(feature = "proxy")]
+    #[must_use]
+    pub fn proxy(mut self, proxy: crate::Proxy) -> Self {
+        self.route.proxy = Some(proxy);
+        self
+    }
+
+    /// Sets the whole configuration of TLS, which is taken as it is: client certificates, roots, versions, cryptography.
+    ///
+    /// If it has [`alpn_protocols`](crate::rustls::ClientConfig::alpn_protocols), `http/1.1` should be among them.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, config: impl Into<Arc<crate::rustls::ClientConfig>>) -> Self {
+        self.route.tls = Some(config.into());
+        self
+    }
+
+    /// Trusts these root certificates in place of the platform's: those of a company, or of a test.
+    ///
+    /// ```no_run
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// use sockeye::rustls::pki_types::{CertificateDer, pem::PemObject};
+    ///
+    /// let root = CertificateDer::from_pem_file("ca.pem")?;
+    /// let socket = sockeye::Client::new("wss://localhost:8443/")?.root_certificates([root]).connect().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn root_certificates<C>(mut self, roots: C) -> Self
+    where
+        C: IntoIterator<Item = crate::rustls::pki_types::CertificateDer<'static>>,
+    {
+        match crate::tls::provider().and_then(|provider| crate::tls::trusting(provider, roots)) {
+            Ok(config) => self.route.tls = Some(Arc::new(config)),
+            Err(error) => return self.mistaken(error.code(), error.to_string()),
+        }
+        self
+    }
+
+    /// Connects: looks the name up, tries its addresses, goes through the proxy if there is one, shakes hands.
     ///
     /// # Errors
-    /// If something set before was invalid; if the server cannot be reached, refuses ([`Error::response`] then has its
-    /// answer) or breaks the handshake; if all of it takes longer than the limits say (10 s by default).
+    /// If something set before was invalid; if the server or its proxy cannot be reached, refuses ([`Error::response`] then
+    /// has its answer) or breaks the handshake; if TLS does not come about; if all of it takes longer than the limits say
+    /// (10 s by default).
     ///
     /// # Cancel safety
     /// Dropping the future drops the attempt.
     pub async fn connect(self) -> Result<WebSocket<Transport>, Error> {
-        let request = self.request?;
-        if request.is_secure() {
-            // Never in the clear what was to be encrypted.
-            return Err(Error::misuse("wss:// needs TLS: connect a TLS stream, then use connect_over"));
-        }
+        let limit = self.timeout;
         let mut reader = None;
-        let attempt = async {
-            let stream = dial(request.host(), request.port()).await.map_err(Error::io)?;
-            // Messages are written when they are whole; waiting for more would only add the peer's delayed ACK.
-            stream.set_nodelay(true).map_err(Error::io)?;
-            shake_hands(Transport::tcp(stream), request, self.config, &mut reader).await
-        };
-        let result = timeout(self.timeout, attempt).await;
+        // On the heap: callers would keep the room it takes in their own futures for as long as those live.
+        let attempt = Box::pin(self.follow(&mut reader));
+        let result = timeout(limit, attempt).await;
         result.unwrap_or_else(|_elapsed| Err(too_late(reader)))
     }
 
-    /// Shakes hands over a transport that is connected already. Host and path come from the URL.
+    /// Connects through a Unix socket. Host and path come from the URL, and so does whether there is TLS. No proxy is used
+    /// and no redirect followed.
+    ///
+    /// ```no_run
+    /// # async fn run() -> Result<(), sockeye::Error> {
+    /// let socket = sockeye::Client::new("ws://localhost/echo")?.connect_unix("/run/sockeye.sock").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the attempt.
+    #[cfg(unix)]
+    pub async fn connect_unix(self, path: impl AsRef<std::path::Path>) -> Result<WebSocket<Transport>, Error> {
+        let Self { request, config, timeout: limit, route, .. } = self;
+        let request = request?;
+        let mut reader = None;
+        let attempt = Box::pin(async {
+            let connecting = async {
+                let stream = tokio::net::UnixStream::connect(path).await.map_err(Error::io)?;
+                Ok(Transport::unix(stream))
+            };
+            let transport = route.secure(&request, connecting).await?;
+            shake_hands(transport, request, config, &mut reader).await
+        });
+        let result = timeout(limit, attempt).await;
+        result.unwrap_or_else(|_elapsed| Err(too_late(reader)))
+    }
+
+    /// Shakes hands over a transport that is connected already, and brings its own TLS for `wss`. Host and path come from
+    /// the URL. No redirect is followed.
     ///
     /// # Errors
     /// As [`connect`](Self::connect).
@@ -143,9 +247,63 @@ impl Client {
         result.unwrap_or_else(|_elapsed| Err(too_late(reader)))
     }
 
-    fn change(mut self, change: impl FnOnce(ClientRequest) -> Result<ClientRequest, Error>) -> Self {
-        self.request = self.request.and_then(change);
+    /// Connects, and goes where it is sent if the policy says so.
+    async fn follow(self, reader: &mut Option<ReadResponse>) -> Result<WebSocket<Transport>, Error> {
+        let mut request = self.request?;
+        let mut followed = 0;
+        loop {
+            let transport = self.route.open(&request).await?;
+            // Which version of HTTP ALPN has chosen is known here, before a byte of it is sent.
+            if transport.alpn_protocol().is_some_and(|chosen| chosen != b"http/1.1") {
+                return Err(Error::misuse(
+                    "alpn",
+                    "TLS: ALPN chose another protocol than http/1.1, the one spoken here",
+                ));
+            }
+            match shake_hands(transport, request.clone(), Arc::clone(&self.config), reader).await {
+                Ok(socket) => return Ok(socket),
+                Err(error) => request = self.redirects.follow(request, followed, error)?,
+            }
+            followed += 1;
+        }
+    }
+
+    fn change(mut self, change: impl FnOnce(ClientRequest) -> Result<ClientRequest, HandshakeError>) -> Self {
+        self.request = self.request.and_then(|request| change(request).map_err(Mistake::Request));
         self
+    }
+
+    /// The first mistake is the one that is told.
+    fn mistaken(mut self, code: &'static str, what: impl Into<Cow<'static, str>>) -> Self {
+        self.request = self.request.and(Err(Mistake::Other { code, what: what.into() }));
+        self
+    }
+}
+
+/// Where to, and how; no query, no header, no password, which may be secrets.
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Client");
+        match &self.request {
+            Ok(request) => debug
+                .field("secure", &request.is_secure())
+                .field("host", &request.host())
+                .field("port", &request.port())
+                .field("path", &request.path()),
+            Err(mistake) => debug.field("mistake", &Error::from(mistake.clone())),
+        };
+        #[cfg(feature = "proxy")]
+        debug.field("proxy", &self.route.proxy);
+        debug.field("redirects", &self.redirects).finish_non_exhaustive()
+    }
+}
+
+impl From<Mistake> for Error {
+    fn from(mistake: Mistake) -> Self {
+        match mistake {
+            Mistake::Request(error) => error.into(),
+            Mistake::Other { code, what } => Self::misuse(code, what),
+        }
     }
 }
 

@@ -49,23 +49,37 @@ mod client;
 mod dial;
 mod drive;
 mod error;
+#[cfg(feature = "proxy")]
+mod proxy;
+mod redirect;
+mod route;
 mod server;
 mod socket;
 mod stream;
 mod timer;
+#[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
+mod tls;
 mod transport;
 
 pub use client::{Client, connect};
 pub use error::Error;
+#[cfg(feature = "proxy")]
+pub use proxy::Proxy;
+pub use redirect::RedirectPolicy;
 pub use server::{Handshake, HttpRequest, ServerConfig, accept};
 pub use socket::WebSocket;
 pub use sockeye_proto as proto;
 pub use sockeye_proto::{
-    CloseCode, CloseFrame, CloseOutcome, CloseReason, Config, ControlPayload, Keepalive, Limits, Message, Party,
-    Prepared, Rate, ReadyState, Role, SendError, Utf8Bytes,
-    handshake::{HandshakeLimits, OriginPolicy, Refusal, Subprotocol, SubprotocolPolicy},
+    CloseCode, CloseFrame, CloseOutcome, CloseReason, Config, ControlPayload, InvalidCloseCode, Keepalive, Limits,
+    Message, Party, PayloadTooLong, Prepared, Rate, ReadyState, Role, SendError, Utf8Bytes,
+    handshake::{
+        HandshakeLimits, InvalidOrigin, InvalidSubprotocol, OriginPolicy, Refusal, Subprotocol, SubprotocolPolicy,
+    },
 };
+#[cfg(feature = "tls")]
+pub use tokio_rustls::rustls;
 pub use transport::Transport;
+pub use {bytes, http};
 
 /// The README's examples compile.
 #[cfg(doctest)]
