@@ -60,9 +60,9 @@ pub async fn connect(url: &str) -> Result<WebSocket<Transport>, Error> {
 ///
 /// # Proxies
 ///
-/// Unless [`proxy`](Self::proxy) says otherwise, the environment is asked, as other clients do: see
-/// [`Proxy::from_env`](crate::Proxy::from_env). Connections to the machine itself never go through a proxy that only the
-/// environment names.
+/// With the feature `proxy`, the environment is asked when connecting (`https_proxy`, `ALL_PROXY`, `NO_PROXY`: see
+/// `Proxy::from_env`), as browsers and curl do, unless the method `proxy` says otherwise. This machine itself is never reached
+/// through a proxy that only the environment names.
 #[derive(Clone)]
 pub struct Client {
     request: Result<ClientRequest, Mistake>,

@@ -40,8 +40,8 @@ impl Route {
 
     #[cfg(feature = "proxy")]
     async fn reach(&self, request: &ClientRequest) -> Result<Transport, Error> {
-        let proxy = self.proxy.clone().map_or_else(Proxy::from_env, Ok)?;
-        match proxy.server_for(request) {
+        let proxy = self.proxy.clone().unwrap_or_else(Proxy::from_env);
+        match proxy.server_for(request)? {
             Some(server) => server.open(request, self).await.map_err(Error::at_proxy),
             None => direct(request).await,
         }

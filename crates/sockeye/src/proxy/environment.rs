@@ -2,7 +2,6 @@
 use std::sync::Arc;
 
 use super::{Exempt, Proxy, Server};
-use crate::Error;
 
 /// `http_proxy` is for `ws` what it is for `http`, as in curl; without its capitals, as everywhere.
 const FOR_PLAIN: [&str; 5] = ["ws_proxy", "WS_PROXY", "http_proxy", "all_proxy", "ALL_PROXY"];
@@ -10,15 +9,15 @@ const FOR_SECURE: [&str; 6] = ["wss_proxy", "WSS_PROXY", "https_proxy", "HTTPS_P
 const EXEMPT: [&str; 2] = ["no_proxy", "NO_PROXY"];
 
 /// Reads the variables by `lookup`.
-pub(super) fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Proxy, Error> {
+pub(super) fn read(lookup: impl Fn(&str) -> Option<String>) -> Proxy {
     let first = |names: &[&str]| names.iter().find_map(|name| lookup(name).filter(|value| !value.trim().is_empty()));
-    let server = |names| first(names).map(|url| Server::parse(&url).map(Arc::new)).transpose();
-    Ok(Proxy {
-        plain: server(&FOR_PLAIN)?,
-        secure: server(&FOR_SECURE)?,
+    let way = |names| first(names).map(|url| Server::parse(&url).map(Arc::new));
+    Proxy {
+        plain: way(&FOR_PLAIN),
+        secure: way(&FOR_SECURE),
         exempt: Arc::new(Exempt::parse(&first(&EXEMPT).unwrap_or_default())),
         spares_loopback: true,
-    })
+    }
 }
 
 #[cfg(test)]
@@ -27,12 +26,16 @@ mod tests {
 
     use super::*;
 
-    /// `host:port` of the proxy that a connection goes through, or `direct`.
+    fn proxy(variables: &[(&str, &str)]) -> Proxy {
+        read(|name| variables.iter().find(|(other, _)| *other == name).map(|(_, value)| (*value).to_owned()))
+    }
+
+    /// `host:port` of the proxy that a connection goes through, `direct`, or a code.
     fn way(variables: &[(&str, &str)], url: &str) -> String {
-        let lookup =
-            |name: &str| variables.iter().find(|(other, _)| *other == name).map(|(_, value)| (*value).to_owned());
-        let proxy = read(lookup).unwrap();
-        proxy.server_for(&ClientRequest::new(url).unwrap()).map_or("direct".into(), Server::authority)
+        match proxy(variables).server_for(&ClientRequest::new(url).unwrap()) {
+            Ok(server) => server.map_or("direct".into(), Server::authority),
+            Err(error) => error.code().into(),
+        }
     }
 
     #[test]
@@ -69,9 +72,12 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_that_is_no_proxy_is_an_error() {
-        let error = read(|name| (name == "ALL_PROXY").then(|| "ftp://user:secret@a".to_owned())).unwrap_err();
-        assert_eq!((error.code(), error.is_misuse()), ("bad_proxy", true));
-        assert!(!format!("{error} {error:?}").contains("secret"));
+    fn a_variable_that_is_no_proxy_concerns_those_who_would_go_through_it() {
+        let variables = [("HTTPS_PROXY", "ftp://user:secret@a"), ("ALL_PROXY", "http://a:1"), ("NO_PROXY", "b")];
+        assert_eq!(way(&variables, "wss://example.org/"), "bad_proxy");
+        assert_eq!(way(&variables, "ws://example.org/"), "a:1");
+        assert_eq!(way(&variables, "wss://b/"), "direct");
+        assert_eq!(way(&variables, "wss://localhost/"), "direct");
+        assert!(!format!("{:?}", proxy(&variables)).contains("secret"));
     }
 }

@@ -7,8 +7,10 @@ use std::{fmt, net::IpAddr, sync::Arc};
 
 use sockeye_proto::handshake::ClientRequest;
 
-use self::exempt::Exempt;
-pub(crate) use self::server::Server;
+use self::{
+    exempt::Exempt,
+    server::{BadProxy, Server},
+};
 use crate::Error;
 
 /// The proxy that connections go through, and those that do not.
@@ -29,13 +31,16 @@ use crate::Error;
 #[derive(Clone)]
 pub struct Proxy {
     /// For `ws`.
-    plain: Option<Arc<Server>>,
+    plain: Way,
     /// For `wss`.
-    secure: Option<Arc<Server>>,
+    secure: Way,
     exempt: Arc<Exempt>,
     /// Whether this machine is reached directly in any case.
     spares_loopback: bool,
 }
+
+/// Through which proxy, if any. A URL that is none matters only to those who would go through it.
+type Way = Option<Result<Arc<Server>, BadProxy>>;
 
 impl Proxy {
     /// This proxy, for every connection. User name and password, if there are any, are percent-encoded.
@@ -50,8 +55,8 @@ impl Proxy {
     /// # Errors
     /// If it is no such URL.
     pub fn new(url: &str) -> Result<Self, Error> {
-        let server = Some(Arc::new(Server::parse(url)?));
-        Ok(Self { plain: server.clone(), secure: server, ..Self::none() })
+        let way = Some(Ok(Arc::new(Server::parse(url)?)));
+        Ok(Self { plain: way.clone(), secure: way, ..Self::none() })
     }
 
     /// No proxy, whatever the environment says.
@@ -69,11 +74,9 @@ impl Proxy {
     /// - for `wss`: `wss_proxy`, `WSS_PROXY`, `https_proxy`, `HTTPS_PROXY`, `all_proxy`, `ALL_PROXY`.
     ///
     /// `no_proxy` or `NO_PROXY` is a list as for [`no_proxy`](Self::no_proxy). `localhost` and loopback addresses are always
-    /// reached directly.
-    ///
-    /// # Errors
-    /// If one that counts is no URL of a proxy.
-    pub fn from_env() -> Result<Self, Error> {
+    /// reached directly. If what counts is no URL of a proxy, connecting fails.
+    #[must_use]
+    pub fn from_env() -> Self {
         environment::read(|name| std::env::var(name).ok())
     }
 
@@ -90,12 +93,15 @@ impl Proxy {
     }
 
     /// The proxy to ask for this connection; none if it is to be direct.
-    pub(crate) fn server_for(&self, request: &ClientRequest) -> Option<&Server> {
-        let server = if request.is_secure() { &self.secure } else { &self.plain };
-        let server = server.as_deref()?;
+    pub(crate) fn server_for(&self, request: &ClientRequest) -> Result<Option<&Server>, Error> {
+        let Some(way) = (if request.is_secure() { &self.secure } else { &self.plain }) else { return Ok(None) };
         let direct = (self.spares_loopback && is_loopback(request.host()))
             || self.exempt.contains(request.host(), request.port());
-        if direct { None } else { Some(server) }
+        match way {
+            _ if direct => Ok(None),
+            Ok(server) => Ok(Some(server)),
+            Err(bad) => Err(bad.clone().into()),
+        }
     }
 }
 
