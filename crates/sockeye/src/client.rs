@@ -1,5 +1,5 @@
 //! The client's end: from a URL to an open connection.
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue};
 use sockeye_proto::{
@@ -11,9 +11,16 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{Error, Transport, WebSocket, dial::dial, socket::Agreed, timer::now};
+use crate::{
+    Error, RedirectPolicy, Transport, WebSocket,
+    route::{Http, Route},
+    socket::Agreed,
+    timer::now,
+};
+#[cfg(feature = "http2")]
+use crate::{http2, timer::deadline};
 
-/// Connects to a `ws://` URL with the defaults of [`Client`].
+/// Connects to a `ws://` or `wss://` URL with the defaults of [`Client`].
 ///
 /// # Errors
 /// If the URL is none, the server cannot be reached, refuses, breaks the handshake, or takes more than 10 s.
@@ -34,11 +41,12 @@ pub async fn connect(url: &str) -> Result<WebSocket<Transport>, Error> {
 
 /// A connection to be made: where to, and on which terms.
 ///
-/// What a method is given is checked by [`connect`](Self::connect), so that calls can be chained.
+/// What a method is given is checked by [`connect`](Self::connect), so that calls can be chained. A clone makes the same
+/// connection once more.
 ///
 /// ```no_run
 /// # async fn run(token: &str) -> Result<(), sockeye::Error> {
-/// let mut socket = sockeye::Client::new("ws://127.0.0.1:7071/ws")?
+/// let mut socket = sockeye::Client::new("wss://example.org/ws")?
 ///     .subprotocol("sockeye.v1.json")
 ///     .header("authorization", token)
 ///     .connect()
@@ -47,16 +55,31 @@ pub async fn connect(url: &str) -> Result<WebSocket<Transport>, Error> {
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug)]
+///
+/// # TLS
+///
+/// `wss://` is TLS 1.2 or 1.3 by rustls, with the root certificates of the platform (or those in the files that
+/// `SSL_CERT_FILE` and `SSL_CERT_DIR` name). `root_certificates` trusts others in their place, and `tls` takes a whole
+/// configuration. The cryptography is that of the configuration, or the `CryptoProvider` installed for the process, or ring,
+/// if the feature `ring` is on. Nothing has to be installed, and nothing is.
+///
+/// # Proxies
+///
+/// With the feature `proxy`, the environment is asked when connecting (`https_proxy`, `ALL_PROXY`, `NO_PROXY`: see
+/// `Proxy::from_env`), as browsers and curl do, unless the method `proxy` says otherwise. This machine itself is never reached
+/// through a proxy that only the environment names.
+#[derive(Clone)]
 pub struct Client {
+    /// What was wrong with a setting, until somebody connects.
     pub(crate) request: Result<ClientRequest, Error>,
     pub(crate) config: Arc<Config>,
     pub(crate) timeout: Duration,
+    redirects: RedirectPolicy,
+    route: Route,
 }
 
 impl Client {
-    /// A connection to this URL, whose scheme is `ws`; or `wss` if it is made over a transport that brings its own TLS,
-    /// with [`connect_over`](Self::connect_over).
+    /// A connection to this URL, whose scheme is `ws` or `wss` (or `http` or `https`, which mean the same here).
     ///
     /// # Errors
     /// If it is no URL, has another scheme, a fragment or a user name (RFC 6455 section 3).
@@ -65,6 +88,8 @@ impl Client {
             request: Ok(ClientRequest::new(url)?),
             config: Arc::default(),
             timeout: HandshakeLimits::default().timeout,
+            redirects: RedirectPolicy::none(),
+            route: Route::default(),
         })
     }
 
@@ -104,32 +129,125 @@ impl Client {
         self.change(|request| Ok(request.limits(limits)))
     }
 
-    /// Connects: looks the name up, tries its addresses, shakes hands.
+    /// Sets whether redirects are followed. They are not, unless this is called.
+    #[must_use]
+    pub fn redirects(mut self, policy: RedirectPolicy) -> Self {
+        self.redirects = policy;
+        self
+    }
+
+    /// Sets the proxy to go through, or [that there is none](crate::Proxy::none), whatever the environment says.
+    #[cfg(feature = "proxy")]
+    #[must_use]
+    pub fn proxy(mut self, proxy: crate::Proxy) -> Self {
+        self.route.proxy = Some(proxy);
+        self
+    }
+
+    /// Sets the whole configuration of TLS, which is taken as it is: client certificates, roots, versions, cryptography.
+    ///
+    /// If it has [`alpn_protocols`](crate::rustls::ClientConfig::alpn_protocols), `http/1.1` should be among them.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, config: impl Into<Arc<crate::rustls::ClientConfig>>) -> Self {
+        self.route.tls = Some(config.into());
+        self
+    }
+
+    /// Trusts these root certificates in place of the platform's: those of a company, or of a test.
+    ///
+    /// ```no_run
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// use sockeye::rustls::pki_types::{CertificateDer, pem::PemObject};
+    ///
+    /// let root = CertificateDer::from_pem_file("ca.pem")?;
+    /// let socket = sockeye::Client::new("wss://localhost:8443/")?.root_certificates([root]).connect().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn root_certificates<C>(mut self, roots: C) -> Self
+    where
+        C: IntoIterator<Item = crate::rustls::pki_types::CertificateDer<'static>>,
+    {
+        match crate::tls::provider().and_then(|provider| crate::tls::trusting(provider, roots)) {
+            Ok(config) => self.route.tls = Some(Arc::new(config)),
+            Err(error) => return self.change(|_| Err(error)),
+        }
+        self
+    }
+
+    /// Prefers HTTP/2 (RFC 8441): `h2` is offered before what TLS's configuration offers, and what the server chooses is
+    /// spoken. A server that chooses HTTP/2 and then takes no WebSocket over it is asked again over HTTP/1.1.
+    ///
+    /// A `ws` URL is then reached by HTTP/2 in the clear, which only servers that are known to speak it understand.
+    ///
+    /// ```no_run
+    /// # async fn run() -> Result<(), sockeye::Error> {
+    /// let mut socket = sockeye::Client::new("wss://example.org/live")?.http2().connect().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "http2")]
+    #[must_use]
+    pub fn http2(mut self) -> Self {
+        self.route.http = Http::Two;
+        self
+    }
+
+    /// Connects: looks the name up, tries its addresses, goes through the proxy if there is one, shakes hands.
     ///
     /// # Errors
-    /// If something set before was invalid; if the server cannot be reached, refuses ([`Error::response`] then has its
-    /// answer) or breaks the handshake; if all of it takes longer than the limits say (10 s by default).
+    /// If something set before was invalid; if the server or its proxy cannot be reached, refuses ([`Error::response`] then
+    /// has its answer) or breaks the handshake; if TLS does not come about; if all of it takes longer than the limits say
+    /// (10 s by default).
     ///
     /// # Cancel safety
     /// Dropping the future drops the attempt.
     pub async fn connect(self) -> Result<WebSocket<Transport>, Error> {
-        let request = self.request?;
-        if request.is_secure() {
-            // Never in the clear what was to be encrypted.
-            return Err(Error::misuse("wss:// needs TLS: connect a TLS stream, then use connect_over"));
-        }
+        let limit = self.timeout;
         let mut reader = None;
-        let attempt = async {
-            let stream = dial(request.host(), request.port()).await.map_err(Error::io)?;
-            // Messages are written when they are whole; waiting for more would only add the peer's delayed ACK.
-            stream.set_nodelay(true).map_err(Error::io)?;
-            shake_hands(Transport::tcp(stream), request, self.config, &mut reader).await
-        };
-        let result = timeout(self.timeout, attempt).await;
+        // On the heap: callers would keep the room it takes in their own futures for as long as those live.
+        let attempt = Box::pin(self.follow(&mut reader));
+        let result = timeout(limit, attempt).await;
         result.unwrap_or_else(|_elapsed| Err(too_late(reader)))
     }
 
-    /// Shakes hands over a transport that is connected already. Host and path come from the URL.
+    /// Connects through a Unix socket. Host and path come from the URL, and so does whether there is TLS. No proxy is used
+    /// and no redirect followed.
+    ///
+    /// ```no_run
+    /// # async fn run() -> Result<(), sockeye::Error> {
+    /// let socket = sockeye::Client::new("ws://localhost/echo")?.connect_unix("/run/sockeye.sock").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the attempt.
+    #[cfg(unix)]
+    pub async fn connect_unix(self, path: impl AsRef<std::path::Path>) -> Result<WebSocket<Transport>, Error> {
+        let Self { request, config, timeout: limit, route, .. } = self;
+        let request = request?;
+        let mut reader = None;
+        let attempt = Box::pin(async {
+            let connecting = async {
+                let stream = tokio::net::UnixStream::connect(path).await.map_err(Error::io)?;
+                Ok(Transport::unix(stream))
+            };
+            let transport = route.secure(&request, connecting).await?;
+            shake_hands(transport, request, config, &mut reader).await
+        });
+        let result = timeout(limit, attempt).await;
+        result.unwrap_or_else(|_elapsed| Err(too_late(reader)))
+    }
+
+    /// Shakes hands over a transport that is connected already, and brings its own TLS for `wss`. Host and path come from
+    /// the URL. No redirect is followed.
     ///
     /// # Errors
     /// As [`connect`](Self::connect).
@@ -143,9 +261,59 @@ impl Client {
         result.unwrap_or_else(|_elapsed| Err(too_late(reader)))
     }
 
+    /// Connects, and goes where it is sent if the policy says so.
+    async fn follow(self, reader: &mut Option<ReadResponse>) -> Result<WebSocket<Transport>, Error> {
+        let mut request = self.request?;
+        let mut route = self.route;
+        #[cfg(feature = "http2")]
+        let deadline = deadline(self.timeout);
+        let mut followed = 0;
+        loop {
+            let transport = route.open(&request).await?;
+            // Which version of HTTP ALPN has chosen is known here, before a byte of it is sent.
+            let attempt = match route.spoken(&request, transport.alpn_protocol())? {
+                Http::One => shake_hands(transport, request.clone(), Arc::clone(&self.config), reader).await,
+                #[cfg(feature = "http2")]
+                Http::Two => http2::connect_over(transport, request.clone(), Arc::clone(&self.config), deadline).await,
+            };
+            match attempt {
+                Ok(socket) => return Ok(socket),
+                // Over TLS the next attempt can offer HTTP/1.1 alone; in the clear there was no offer.
+                Err(error)
+                    if error.code() == "no_extended_connect" && request.is_secure() && route.http != Http::One =>
+                {
+                    route.http = Http::One;
+                }
+                Err(error) => {
+                    request = self.redirects.follow(request, followed, error)?;
+                    followed += 1;
+                }
+            }
+        }
+    }
+
+    /// The first mistake is the one that is told.
     fn change(mut self, change: impl FnOnce(ClientRequest) -> Result<ClientRequest, Error>) -> Self {
         self.request = self.request.and_then(change);
         self
+    }
+}
+
+/// Where to, and how; no query, no header, no password, which may be secrets.
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Client");
+        match &self.request {
+            Ok(request) => debug
+                .field("secure", &request.is_secure())
+                .field("host", &request.host())
+                .field("port", &request.port())
+                .field("path", &request.path()),
+            Err(mistake) => debug.field("mistake", mistake),
+        };
+        #[cfg(feature = "proxy")]
+        debug.field("proxy", &self.route.proxy);
+        debug.field("redirects", &self.redirects).finish_non_exhaustive()
     }
 }
 

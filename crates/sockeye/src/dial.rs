@@ -16,7 +16,7 @@ const MAX_ADDRESSES: usize = 16;
 
 /// The first connection that comes about to any address of `host`.
 pub(crate) async fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
-    let mut addresses = interleave(lookup_host((host, port)).await?);
+    let mut addresses = lookup(host, port).await?;
     let mut attempts = JoinSet::new();
     let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     loop {
@@ -24,13 +24,22 @@ pub(crate) async fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
             attempts.spawn(TcpStream::connect(address));
         }
         match timeout(ATTEMPT_DELAY, attempts.join_next()).await {
-            Ok(Some(Ok(Ok(stream)))) => return Ok(stream),
+            Ok(Some(Ok(Ok(stream)))) => {
+                // Messages are written when they are whole; waiting for more would only add the peer's delayed ACK.
+                stream.set_nodelay(true)?;
+                return Ok(stream);
+            }
             Ok(Some(Ok(Err(error)))) => failure = error,
             Ok(Some(Err(error))) => failure = io::Error::other(error),
             Ok(None) => return Err(failure),
             Err(_elapsed) => {}
         }
     }
+}
+
+/// The addresses of a name, in the order to try them in.
+pub(crate) async fn lookup(host: &str, port: u16) -> io::Result<VecDeque<SocketAddr>> {
+    Ok(interleave(lookup_host((host, port)).await?))
 }
 
 /// The families in turn, beginning with the one the resolver prefers (RFC 8305 section 4).

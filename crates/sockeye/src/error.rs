@@ -1,5 +1,5 @@
 //! One error type: opaque outside, precise inside.
-use std::{fmt, io, sync::Arc};
+use std::{borrow::Cow, fmt, io, sync::Arc};
 
 use bytes::Bytes;
 use sockeye_proto::{
@@ -33,8 +33,26 @@ enum Kind {
     Timeout(&'static str),
     Closed,
     Full,
-    /// The program asked for what cannot be.
-    Misuse(&'static str),
+    /// The program, or the setup of its machine, asked for what cannot be.
+    Misuse {
+        code: &'static str,
+        what: Cow<'static, str>,
+    },
+    /// rustls' own error.
+    #[cfg_attr(not(feature = "tls"), allow(dead_code, reason = "nothing speaks TLS"))]
+    Tls(Box<dyn std::error::Error + Send + Sync>),
+    /// A SOCKS proxy's refusal.
+    #[cfg_attr(not(feature = "proxy"), allow(dead_code, reason = "there are no proxies"))]
+    Socks(Box<dyn std::error::Error + Send + Sync>),
+    /// Something else in this list, on the way to a proxy or from it.
+    #[cfg_attr(not(feature = "proxy"), allow(dead_code, reason = "there are no proxies"))]
+    Proxy(Error),
+    /// A redirect that is not followed, in spite of a policy to follow.
+    Redirect {
+        code: &'static str,
+        why: String,
+        response: http::Response<Bytes>,
+    },
     Protocol(sockeye_proto::Error),
     /// The client's side of the opening handshake.
     Handshake(HandshakeError),
@@ -46,12 +64,15 @@ impl Error {
     /// A stable name for what went wrong, such as `"invalid_utf8"`, `"bad_accept"` or `"io"`.
     #[must_use]
     pub fn code(&self) -> &'static str {
-        match &*self.0 {
+        match self.kind() {
             Kind::Io(_) => "io",
+            Kind::Tls(_) => "tls",
+            Kind::Socks(_) => "socks",
             Kind::Timeout(_) => "timeout",
             Kind::Closed => "closed",
             Kind::Full => "queue_full",
-            Kind::Misuse(_) => "misuse",
+            Kind::Misuse { code, .. } | Kind::Redirect { code, .. } => code,
+            Kind::Proxy(error) => error.code(),
             Kind::Protocol(error) => error.code(),
             Kind::Handshake(error) => error.code(),
             Kind::Refused(refusal) => refusal.code(),
@@ -61,35 +82,65 @@ impl Error {
     /// The code of the Close frame with which this end answered a violation.
     #[must_use]
     pub fn close_code(&self) -> Option<CloseCode> {
-        if let Kind::Protocol(error) = &*self.0 { error.close_code() } else { None }
+        if let Kind::Protocol(error) = self.kind() { error.close_code() } else { None }
     }
 
-    /// What the server answered instead of opening the connection: status, headers, the start of the body.
+    /// What the server answered instead of opening the connection: status, headers, the start of the body. Or what its
+    /// proxy did: see [`is_proxy`](Self::is_proxy).
     #[must_use]
     pub fn response(&self) -> Option<&http::Response<Bytes>> {
-        if let Kind::Handshake(error) = &*self.0 { error.response() } else { None }
+        match self.kind() {
+            Kind::Handshake(error) => error.response(),
+            Kind::Redirect { response, .. } => Some(response),
+            _ => None,
+        }
     }
 
-    /// Which side caused it: [`Party::Local`] is the program calling, or this machine.
+    /// Which side caused it: [`Party::Local`] is the program calling, or this machine. `None` where this end cannot know:
+    /// the transport failed or ended, TLS did not come about, or time ran out, be it for the peer's sake or the network's.
     #[must_use]
-    pub fn guilty(&self) -> Party {
-        match &*self.0 {
-            Kind::Io(_) | Kind::Closed | Kind::Full | Kind::Misuse(_) => Party::Local,
-            Kind::Handshake(error) if error.is_user() => Party::Local,
-            _ => Party::Remote,
+    pub fn guilty(&self) -> Option<Party> {
+        match self.kind() {
+            Kind::Closed | Kind::Full | Kind::Misuse { .. } => Some(Party::Local),
+            Kind::Handshake(error) if error.is_user() => Some(Party::Local),
+            _ if self.is_abnormal() || self.is_timeout() => None,
+            _ => Some(Party::Remote),
         }
     }
 
     /// The transport failed: see the source for the operating system's word.
     #[must_use]
     pub fn is_io(&self) -> bool {
-        matches!(*self.0, Kind::Io(_))
+        matches!(self.kind(), Kind::Io(_))
     }
 
-    /// The peer took too long: to shake hands, to finish a message, to read, to send a pong.
+    /// TLS failed: a certificate that is not trusted, no version in common, a broken record. The source is rustls' error.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        matches!(self.kind(), Kind::Tls(_))
+    }
+
+    /// It happened at the proxy or on the way to it; all other questions are then about the proxy, not about the server.
+    #[must_use]
+    pub fn is_proxy(&self) -> bool {
+        matches!(*self.0, Kind::Proxy(_))
+    }
+
+    /// The program asked for what cannot be, such as an invalid URL or header, or its machine lacks what it needs, such as
+    /// root certificates. Trying again is of no use.
+    #[must_use]
+    pub fn is_misuse(&self) -> bool {
+        match self.kind() {
+            Kind::Misuse { .. } => true,
+            Kind::Handshake(error) => error.is_user(),
+            _ => false,
+        }
+    }
+
+    /// The peer, or the network, took too long: to shake hands, to finish a message, to read, to send a pong.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
-        match &*self.0 {
+        match self.kind() {
             Kind::Timeout(_) => true,
             Kind::Protocol(error) => error.is_timeout(),
             Kind::Handshake(error) => error.is_timeout(),
@@ -100,19 +151,19 @@ impl Error {
     /// The send queue is full; only the [`Sink`](futures_sink::Sink) says so, when it was not asked whether it is ready.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        matches!(*self.0, Kind::Full)
+        matches!(self.kind(), Kind::Full)
     }
 
     /// Something was to be sent on a connection that is closing or closed.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        matches!(*self.0, Kind::Closed)
+        matches!(self.kind(), Kind::Closed)
     }
 
     /// The peer broke RFC 6455, or, in its opening handshake, HTTP.
     #[must_use]
     pub fn is_protocol(&self) -> bool {
-        match &*self.0 {
+        match self.kind() {
             Kind::Protocol(error) => error.is_protocol(),
             Kind::Handshake(error) => error.is_protocol(),
             _ => false,
@@ -122,14 +173,14 @@ impl Error {
     /// The peer sent more at once than the limits allow.
     #[must_use]
     pub fn is_too_big(&self) -> bool {
-        matches!(&*self.0, Kind::Protocol(error) if error.is_too_big())
+        matches!(self.kind(), Kind::Protocol(error) if error.is_too_big())
     }
 
     /// The transport ended, or failed, without a Close frame, or before the opening handshake was done.
     #[must_use]
     pub fn is_abnormal(&self) -> bool {
-        match &*self.0 {
-            Kind::Io(_) => true,
+        match self.kind() {
+            Kind::Io(_) | Kind::Tls(_) => true,
             Kind::Protocol(error) => error.is_eof(),
             Kind::Handshake(error) => error.is_eof(),
             _ => false,
@@ -140,14 +191,20 @@ impl Error {
     /// end refused.
     #[must_use]
     pub fn is_refused(&self) -> bool {
-        match &*self.0 {
+        match self.kind() {
             Kind::Handshake(error) => error.is_refused(),
-            Kind::Refused(_) => true,
+            Kind::Refused(_) | Kind::Redirect { .. } => true,
             _ => false,
         }
     }
 
     pub(crate) fn io(error: io::Error) -> Self {
+        // The operating system's word, or rustls' in its place.
+        #[cfg(feature = "tls")]
+        let error = match error.downcast::<crate::rustls::Error>() {
+            Ok(error) => return Self(Arc::new(Kind::Tls(error.into()))),
+            Err(error) => error,
+        };
         Self(Arc::new(Kind::Io(error)))
     }
 
@@ -159,12 +216,39 @@ impl Error {
         Self(Arc::new(Kind::Closed))
     }
 
-    pub(crate) fn misuse(what: &'static str) -> Self {
-        Self(Arc::new(Kind::Misuse(what)))
+    /// `code` is [the stable name](Self::code).
+    pub(crate) fn misuse(code: &'static str, what: impl Into<Cow<'static, str>>) -> Self {
+        Self(Arc::new(Kind::Misuse { code, what: what.into() }))
+    }
+
+    /// Why the redirect in this response is not followed.
+    pub(crate) fn redirect(code: &'static str, why: impl fmt::Display, response: http::Response<Bytes>) -> Self {
+        Self(Arc::new(Kind::Redirect { code, why: why.to_string(), response }))
     }
 
     pub(crate) fn protocol(error: sockeye_proto::Error) -> Self {
         Self(Arc::new(Kind::Protocol(error)))
+    }
+
+    #[cfg(feature = "tls")]
+    pub(crate) fn tls(error: crate::rustls::Error) -> Self {
+        Self(Arc::new(Kind::Tls(error.into())))
+    }
+
+    #[cfg(feature = "proxy")]
+    pub(crate) fn socks(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self(Arc::new(Kind::Socks(Box::new(error))))
+    }
+
+    /// It happened at the proxy or on the way to it.
+    #[cfg(feature = "proxy")]
+    pub(crate) fn at_proxy(self) -> Self {
+        Self(Arc::new(Kind::Proxy(self)))
+    }
+
+    /// What happened, wherever it did.
+    fn kind(&self) -> &Kind {
+        if let Kind::Proxy(error) = &*self.0 { error.kind() } else { &self.0 }
     }
 }
 
@@ -188,25 +272,25 @@ impl From<io::Error> for Error {
 
 impl From<SubprotocolNotOffered> for Error {
     fn from(_: SubprotocolNotOffered) -> Self {
-        Self::misuse("a subprotocol was selected that the client did not offer")
+        Self::misuse("misuse", "a subprotocol was selected that the client did not offer")
     }
 }
 
 impl From<InvalidSubprotocol> for Error {
     fn from(_: InvalidSubprotocol) -> Self {
-        Self::misuse("a subprotocol's name is a token of at most 4,096 bytes")
+        Self::misuse("misuse", "a subprotocol's name is a token of at most 4,096 bytes")
     }
 }
 
 impl From<InvalidCloseCode> for Error {
     fn from(_: InvalidCloseCode) -> Self {
-        Self::misuse("a number that must not stand in a Close frame was to be a close code")
+        Self::misuse("misuse", "a number that must not stand in a Close frame was to be a close code")
     }
 }
 
 impl From<PayloadTooLong> for Error {
     fn from(_: PayloadTooLong) -> Self {
-        Self::misuse("a control frame carries at most 125 bytes")
+        Self::misuse("misuse", "a control frame carries at most 125 bytes")
     }
 }
 
@@ -229,7 +313,11 @@ impl fmt::Display for Error {
             Kind::Timeout(what) => write!(f, "{what} took too long"),
             Kind::Closed => f.write_str("the connection is closing"),
             Kind::Full => f.write_str("the send queue is full"),
-            Kind::Misuse(what) => f.write_str(what),
+            Kind::Misuse { what, .. } => f.write_str(what),
+            Kind::Tls(error) => write!(f, "TLS: {error}"),
+            Kind::Socks(error) => error.fmt(f),
+            Kind::Proxy(error) => write!(f, "proxy: {error}"),
+            Kind::Redirect { why, response, .. } => write!(f, "the server answered {}: {why}", response.status()),
             Kind::Protocol(error) => error.fmt(f),
             Kind::Handshake(error) => error.fmt(f),
             Kind::Refused(refusal) => write!(f, "refused: {refusal}"),
@@ -239,6 +327,10 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        if let Kind::Io(error) = &*self.0 { Some(error) } else { None }
+        match self.kind() {
+            Kind::Io(error) => Some(error),
+            Kind::Tls(error) | Kind::Socks(error) => Some(error.as_ref()),
+            _ => None,
+        }
     }
 }

@@ -9,4 +9,5 @@
 mod client;
 mod settings;
 
+pub(crate) use client::connect_over;
 pub use settings::ServerSettings;

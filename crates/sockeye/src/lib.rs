@@ -58,11 +58,17 @@ mod drive;
 mod error;
 #[cfg(feature = "http2")]
 pub mod http2;
+#[cfg(feature = "proxy")]
+mod proxy;
 pub mod reconnect;
+mod redirect;
+mod route;
 mod server;
 mod socket;
 mod stream;
 mod timer;
+#[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
+mod tls;
 mod transport;
 #[cfg(feature = "http2")]
 mod upgrade;
@@ -71,18 +77,26 @@ mod upgraded;
 
 pub use client::{Client, connect};
 pub use error::Error;
+#[cfg(feature = "proxy")]
+pub use proxy::Proxy;
 pub use reconnect::{Backoff, ReconnectingWebSocket};
+pub use redirect::RedirectPolicy;
 pub use server::{Handshake, HttpRequest, ServerConfig, accept};
 pub use socket::WebSocket;
 pub use sockeye_proto as proto;
 pub use sockeye_proto::{
     CloseCode, CloseFrame, CloseOutcome, CloseReason, Config, ControlPayload, Event, InvalidCloseCode, Keepalive,
     Limits, Message, Party, PayloadTooLong, Prepared, Rate, ReadyState, Role, SendError, Utf8Bytes,
-    handshake::{HandshakeLimits, OriginPolicy, Refusal, Subprotocol, SubprotocolPolicy},
+    handshake::{
+        HandshakeLimits, InvalidOrigin, InvalidSubprotocol, OriginPolicy, Refusal, Subprotocol, SubprotocolPolicy,
+    },
 };
+#[cfg(feature = "tls")]
+pub use tokio_rustls::rustls;
 pub use transport::Transport;
 #[cfg(feature = "http2")]
 pub use upgrade::{Upgrade, UpgradeRequest, is_upgrade, upgrade};
+pub use {bytes, http};
 
 /// The README's examples compile.
 #[cfg(doctest)]

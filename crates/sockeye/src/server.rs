@@ -1,5 +1,5 @@
 //! The server's end: from an accepted transport to an open connection.
-use std::{any::Any, io, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, Request, StatusCode};
@@ -12,11 +12,10 @@ use sockeye_proto::{
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::TcpStream,
     time::timeout,
 };
 
-use crate::{Error, WebSocket, socket::Agreed, timer::now};
+use crate::{Error, WebSocket, socket::Agreed, timer::now, transport::tcp_stream_under};
 
 /// After a refusal, so much of what the peer still sends is read away, for so long: closing with input unread would reset
 /// the connection, and the peer might never see the answer.
@@ -262,7 +261,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Handshake<S> {
             }
         };
         // Messages are written when they are whole; waiting for more would only add the peer's delayed ACK.
-        if let Some(stream) = (&io as &dyn Any).downcast_ref::<TcpStream>() {
+        if let Some(stream) = tcp_stream_under(&io) {
             stream.set_nodelay(true).map_err(Error::io)?;
         }
         let mut head = BytesMut::new();

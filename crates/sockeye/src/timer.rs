@@ -12,6 +12,15 @@ pub(crate) fn now() -> Instant {
     TokioInstant::now().into_std()
 }
 
+/// The instant a time limit ends at. One beyond the end of the clock, such as [`Duration::MAX`], ends when nobody is there
+/// to see it.
+#[cfg(feature = "http2")]
+pub(crate) fn deadline(limit: std::time::Duration) -> TokioInstant {
+    const FOREVER: std::time::Duration = std::time::Duration::from_secs(30 * 365 * 24 * 60 * 60);
+    let now = TokioInstant::now();
+    now.checked_add(limit).unwrap_or_else(|| now + FOREVER)
+}
+
 /// A timer that exists only while there is a deadline, and is moved as rarely as possible: a deadline that moves away is
 /// looked at again when the old one comes.
 #[derive(Debug, Default)]

@@ -63,7 +63,7 @@ async fn the_handshakes_own_headers_are_not_overwritten() {
         };
         let (result, head) = within(60, async { tokio::join!(handshake.accept_with(headers), reading) }).await;
         let error = result.unwrap_err();
-        assert_eq!((error.code(), error.guilty()), ("reserved_header", Party::Local), "{name}");
+        assert_eq!((error.code(), error.guilty()), ("reserved_header", Some(Party::Local)), "{name}");
         assert!(error.to_string().contains(name.as_str()), "{error}");
         assert!(head.starts_with("HTTP/1.1 500 "), "{name}: {head}");
     }
@@ -103,6 +103,6 @@ fn what_cannot_be_a_code_or_a_payload_is_misuse() {
     }
     assert!(checked(4000, "hi").is_ok());
     for error in [checked(1006, "hi").unwrap_err(), checked(4000, &"x".repeat(126)).unwrap_err()] {
-        assert_eq!((error.code(), error.guilty()), ("misuse", Party::Local));
+        assert_eq!((error.code(), error.guilty()), ("misuse", Some(Party::Local)));
     }
 }

@@ -234,7 +234,7 @@ async fn abort_sends_no_close_frame() {
     client.abort();
     let error = within(60, server.recv()).await.unwrap_err();
     assert!(error.is_abnormal() && !error.is_timeout() && !error.is_protocol());
-    assert_eq!((error.code(), error.close_code(), error.guilty()), ("eof", None, Party::Remote));
+    assert_eq!((error.code(), error.close_code(), error.guilty()), ("eof", None, None));
 }
 
 /// The end in the middle of a frame is no message and no clean close.

@@ -10,6 +10,7 @@ use super::fields::is_reserved;
 use super::head::is_secret;
 use super::response::ReadResponse;
 use super::subprotocol::Subprotocol;
+use super::tunnel::{ReadTunnel, write_connect};
 use super::write::write_request;
 
 /// A client's opening handshake before it is sent (RFC 6455 section 4.1).
@@ -137,6 +138,62 @@ impl ClientRequest {
     pub fn limits(mut self, limits: HandshakeLimits) -> Self {
         self.limits = limits;
         self
+    }
+
+    /// The same request, to where a redirect points (RFC 9110 section 15.4): the value of `Location`, resolved.
+    ///
+    /// Headers whose values are [sensitive](HeaderValue::is_sensitive), as those of `Authorization` and `Cookie` always
+    /// are, stay behind unless scheme, host and port are the same.
+    ///
+    /// ```
+    /// use sockeye_proto::handshake::ClientRequest;
+    ///
+    /// let request = ClientRequest::new("wss://example.org/live")?.header("Authorization", "Bearer abc")?;
+    /// let moved = request.clone().redirected("/v2/live")?;
+    /// assert_eq!(moved.url(), "wss://example.org/v2/live");
+    /// assert!(moved.headers().contains_key("authorization"));
+    ///
+    /// let elsewhere = request.clone().redirected("https://eu.example.org/")?;
+    /// assert!(!elsewhere.headers().contains_key("authorization"));
+    /// assert_eq!(request.redirected("ws://example.org/").unwrap_err().code(), "redirect_to_plaintext");
+    /// # Ok::<(), sockeye_proto::handshake::HandshakeError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Fails if that is no URL for a WebSocket, or one without TLS where this one has it.
+    pub fn redirected(self, location: &str) -> Result<Self, HandshakeError> {
+        let mut url = self.url.join(location).map_err(|error| Kind::BadRedirect(error.to_string()))?;
+        url.set_fragment(None);
+        // Its mistakes are the server's, not the program's.
+        let next = Self::new(url.as_str()).map_err(|error| Kind::BadRedirect(error.to_string()))?;
+        if self.is_secure() && !next.is_secure() {
+            return Err(Kind::RedirectToPlaintext.into());
+        }
+        let stays = self.url.origin() == next.url.origin();
+        let kept = self.headers.iter().filter(|(_, value)| stays || !value.is_sensitive());
+        let mut headers: HeaderMap = kept.map(|(name, value)| (name.clone(), value.clone())).collect();
+        headers.insert(header::HOST, next.host_value()?);
+        Ok(Self { url: next.url, target: next.target, host: next.host, port: next.port, headers, ..self })
+    }
+
+    /// Writes the request for a tunnel to this host through an HTTP proxy (RFC 9110 section 9.3.6), and waits for the
+    /// proxy's answer. The opening handshake, or TLS, then goes through the tunnel.
+    ///
+    /// `authorization` is for the proxy alone: the value of `Proxy-Authorization`.
+    ///
+    /// ```
+    /// use sockeye_proto::handshake::ClientRequest;
+    ///
+    /// let request = ClientRequest::new("wss://example.org/live")?;
+    /// let (head, answer) = request.tunnel(None);
+    /// assert_eq!(head, "CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n\r\n");
+    /// assert!(answer.handle_input(b"HTTP/1.1 200 Connection established\r\n\r\n")?.is_none(), "it is open");
+    /// # Ok::<(), sockeye_proto::handshake::HandshakeError>(())
+    /// ```
+    pub fn tunnel(&self, authorization: Option<&HeaderValue>) -> (Bytes, ReadTunnel) {
+        let host = self.url.host_str().unwrap_or_default();
+        (write_connect(host, self.port, authorization), ReadTunnel::new(self.limits))
     }
 
     /// Writes the head to be sent, and waits for the answer.

@@ -16,10 +16,10 @@ use super::head::HeadError;
 /// assert_eq!(error.code(), "bad_scheme");
 /// assert!(error.is_user());
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct HandshakeError(Box<Kind>);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Kind {
     // The program's own mistakes.
     BadUrl(String),
@@ -39,6 +39,9 @@ pub(super) enum Kind {
     BadAccept,
     ExtensionNotOffered,
     SubprotocolNotOffered,
+    BadRedirect(String),
+    RedirectToPlaintext,
+    DataBeforeTunnel,
     UnexpectedEof,
     Timeout,
 }
@@ -71,6 +74,9 @@ impl HandshakeError {
             Kind::BadAccept => "bad_accept",
             Kind::ExtensionNotOffered => "extension_not_offered",
             Kind::SubprotocolNotOffered => "subprotocol_not_offered",
+            Kind::BadRedirect(_) => "bad_redirect",
+            Kind::RedirectToPlaintext => "redirect_to_plaintext",
+            Kind::DataBeforeTunnel => "data_before_tunnel",
             Kind::UnexpectedEof => "unexpected_eof",
             Kind::Timeout => "timeout",
         }
@@ -142,6 +148,9 @@ impl fmt::Display for HandshakeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match &*self.0 {
             Kind::BadUrl(detail) => return write!(f, "not a WebSocket URL: {detail}"),
+            Kind::BadRedirect(detail) => {
+                return write!(f, "the server redirects to what is no WebSocket URL: {detail}");
+            }
             Kind::ReservedHeader(name) => return write!(f, "the handshake itself sets the header {name}"),
             Kind::Refused(response) => return write!(f, "the server answered {}", response.status()),
             Kind::Head(error) => return write!(f, "bad response: {}", error.reason()),
@@ -157,6 +166,8 @@ impl fmt::Display for HandshakeError {
             Kind::BadAccept => "the server's Sec-WebSocket-Accept does not answer our key",
             Kind::ExtensionNotOffered => "the server chose an extension that was not offered",
             Kind::SubprotocolNotOffered => "the server chose a subprotocol that was not offered",
+            Kind::RedirectToPlaintext => "the server redirects from wss:// to ws://",
+            Kind::DataBeforeTunnel => "the proxy sends data before it was sent any",
             Kind::UnexpectedEof => "the server closed the connection before it answered",
             Kind::Timeout => "the server did not answer in time",
         })

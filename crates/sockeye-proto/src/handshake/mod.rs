@@ -66,6 +66,7 @@ mod server;
 mod subprotocol;
 mod target;
 mod token;
+mod tunnel;
 mod write;
 
 pub use accept_key::accept_key;
@@ -82,4 +83,5 @@ pub use response::{Established, ReadResponse, ResponseProgress};
 pub use server::{ReadRequest, RequestProgress};
 pub use subprotocol::{InvalidSubprotocol, Subprotocol, SubprotocolPolicy};
 pub use target::is_plain_path;
+pub use tunnel::ReadTunnel;
 pub use write::{write_request, write_response};

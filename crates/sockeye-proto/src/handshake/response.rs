@@ -167,7 +167,7 @@ impl Expected {
     }
 }
 
-fn parse(head: &Head) -> Result<(Response<()>, bool), HandshakeError> {
+pub(super) fn parse(head: &Head) -> Result<(Response<()>, bool), HandshakeError> {
     let (status, is_http_11, headers) = head.parse_response()?;
     let mut response = Response::new(());
     *response.status_mut() = status;
@@ -185,6 +185,6 @@ fn handle_body(response: Response<()>, mut body: ErrorBody, input: &[u8]) -> Res
     }
 }
 
-fn refused(response: Response<()>, body: ErrorBody) -> HandshakeError {
+pub(super) fn refused(response: Response<()>, body: ErrorBody) -> HandshakeError {
     Kind::Refused(response.map(|()| body.into_bytes())).into()
 }

@@ -28,7 +28,12 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-use crate::{Client, Error, Transport, WebSocket, socket::Agreed, timer::now, upgraded::Upgraded};
+use crate::{
+    Client, Error, Transport, WebSocket,
+    socket::Agreed,
+    timer::{deadline, now},
+    upgraded::Upgraded,
+};
 
 /// Bytes the server may send before they are read. There is one stream, so the connection's window is the same.
 const WINDOW: u32 = 256 * 1024;
@@ -65,7 +70,7 @@ impl Client {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        connect_over(transport, self.request?, self.config, Instant::now() + self.timeout).await
+        connect_over(transport, self.request?, self.config, deadline(self.timeout)).await
     }
 }
 
@@ -126,7 +131,7 @@ async fn is_enabled<S>(connection: &mut Connection<S>, send_request: &SendReques
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut ping = connection.ping_pong().ok_or_else(|| Error::misuse("a connection has one PING"))?;
+    let mut ping = connection.ping_pong().ok_or_else(|| Error::misuse("misuse", "a connection has one PING"))?;
     ping.send_ping(Ping::opaque()).map_err(h2_error)?;
     poll_fn(|cx| {
         let is_over = Pin::new(&mut *connection).poll(cx);

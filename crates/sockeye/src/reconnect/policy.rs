@@ -74,7 +74,7 @@ impl Disconnect {
             Self::Failed(error) => match (self.retry_after(), self.status()) {
                 (Some(time), _) => Retry::AtLeast(time),
                 (None, Some(status)) if status.is_client_error() && !is_passing(status) => Retry::Never,
-                (None, None) if error.guilty() == Party::Local && !error.is_io() => Retry::Never,
+                (None, None) if error.guilty() == Some(Party::Local) && !error.is_io() => Retry::Never,
                 (None, _) => Retry::Backoff,
             },
         }
