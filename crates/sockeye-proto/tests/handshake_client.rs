@@ -345,3 +345,54 @@ fn secrets_stay_out_of_debug_output() {
 fn an_error_is_one_pointer() {
     assert_eq!(size_of::<HandshakeError>(), size_of::<usize>());
 }
+
+#[test]
+fn a28_where_redirects_lead() {
+    let from = || request("wss://a:444/live/room?x=1").subprotocol(subprotocol("chat")).unwrap();
+    for (location, url, host) in [
+        ("next", "wss://a:444/live/next", "a:444"),
+        ("/next?y#z", "wss://a:444/next?y", "a:444"),
+        ("?y", "wss://a:444/live/room?y", "a:444"),
+        ("", "wss://a:444/live/room?x=1", "a:444"),
+        ("//b/", "wss://b/", "b"),
+        ("https://b:443/", "wss://b/", "b"),
+        ("WSS://[::1]/", "wss://[::1]/", "[::1]"),
+    ] {
+        let moved = from().redirected(location).unwrap();
+        assert_eq!((moved.url(), moved.headers()["host"].to_str().unwrap()), (url, host), "{location}");
+        let head = head(moved);
+        assert!(head.contains(&format!("\r\nHost: {host}\r\n")) && head.contains("-Protocol: chat\r\n"), "{head}");
+    }
+    for (location, code) in [
+        ("ws://a:444/", "redirect_to_plaintext"),
+        ("http://a/", "redirect_to_plaintext"),
+        ("ftp://a/", "bad_redirect"),
+        ("https://", "bad_redirect"),
+        ("wss://user@a/", "bad_redirect"),
+        ("wss://a:99999/", "bad_redirect"),
+    ] {
+        let error = from().redirected(location).unwrap_err();
+        assert_eq!((error.code(), error.is_user(), error.is_protocol()), (code, false, true), "{location}");
+    }
+}
+
+#[test]
+fn a28_secrets_stay_with_their_origin() {
+    let mut key = http::HeaderValue::from_static("key");
+    key.set_sensitive(true);
+    let from = request("ws://a:80/")
+        .header("Cookie", "a=b")
+        .and_then(|request| request.header("X-Key", key))
+        .and_then(|request| request.header("X-Open", "1"))
+        .and_then(|request| request.header("X-Open", "2"))
+        .unwrap();
+    for (location, kept) in
+        [("/x", true), ("http://A/", true), ("ws://a:81/", false), ("ws://b.a/", false), ("wss://a/", false)]
+    {
+        let moved = from.clone().redirected(location).unwrap();
+        assert_eq!(moved.headers().contains_key("cookie"), kept, "{location}");
+        assert_eq!(moved.headers().contains_key("x-key"), kept, "{location}");
+        assert_eq!(moved.headers().get_all("x-open").iter().count(), 2);
+        assert_eq!(moved.headers().get_all("host").iter().count(), 1);
+    }
+}

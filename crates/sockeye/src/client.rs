@@ -8,17 +8,15 @@ use sockeye_proto::{
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use crate::{
     Error, RedirectPolicy, Transport, WebSocket,
     route::{Http, Route},
     socket::Agreed,
-    timer::now,
+    timer::{deadline, now},
 };
-#[cfg(feature = "http2")]
-use crate::{http2, timer::deadline};
 
 /// Connects to a `ws://` or `wss://` URL with the defaults of [`Client`].
 ///
@@ -240,7 +238,8 @@ impl Client {
                 Ok(Transport::unix(stream))
             };
             let transport = route.secure(&request, connecting).await?;
-            shake_hands(transport, request, config, &mut reader).await
+            let http = route.spoken(&request, transport.alpn_protocol())?;
+            speak(http, transport, request, config, deadline(limit), &mut reader).await
         });
         let result = timeout(limit, attempt).await;
         result.unwrap_or_else(|_elapsed| Err(too_late(reader)))
@@ -265,18 +264,12 @@ impl Client {
     async fn follow(self, reader: &mut Option<ReadResponse>) -> Result<WebSocket<Transport>, Error> {
         let mut request = self.request?;
         let mut route = self.route;
-        #[cfg(feature = "http2")]
         let deadline = deadline(self.timeout);
         let mut followed = 0;
         loop {
             let transport = route.open(&request).await?;
-            // Which version of HTTP ALPN has chosen is known here, before a byte of it is sent.
-            let attempt = match route.spoken(&request, transport.alpn_protocol())? {
-                Http::One => shake_hands(transport, request.clone(), Arc::clone(&self.config), reader).await,
-                #[cfg(feature = "http2")]
-                Http::Two => http2::connect_over(transport, request.clone(), Arc::clone(&self.config), deadline).await,
-            };
-            match attempt {
+            let http = route.spoken(&request, transport.alpn_protocol())?;
+            match speak(http, transport, request.clone(), Arc::clone(&self.config), deadline, reader).await {
                 Ok(socket) => return Ok(socket),
                 // Over TLS the next attempt can offer HTTP/1.1 alone; in the clear there was no offer.
                 Err(error)
@@ -314,6 +307,26 @@ impl fmt::Debug for Client {
         #[cfg(feature = "proxy")]
         debug.field("proxy", &self.route.proxy);
         debug.field("redirects", &self.redirects).finish_non_exhaustive()
+    }
+}
+
+/// Shakes hands in the version of HTTP that was agreed upon: what ALPN chose is known here, before a byte of it is sent.
+#[cfg_attr(
+    not(feature = "http2"),
+    expect(unused_variables, reason = "only HTTP/2 has parts that end before the whole")
+)]
+async fn speak(
+    http: Http,
+    transport: Transport,
+    request: ClientRequest,
+    config: Arc<Config>,
+    deadline: Instant,
+    reader: &mut Option<ReadResponse>,
+) -> Result<WebSocket<Transport>, Error> {
+    match http {
+        Http::One => shake_hands(transport, request, config, reader).await,
+        #[cfg(feature = "http2")]
+        Http::Two => crate::http2::connect_over(transport, request, config, deadline).await,
     }
 }
 

@@ -2,7 +2,7 @@
 use std::{
     pin::Pin,
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio::time::{Instant as TokioInstant, Sleep, sleep_until};
@@ -14,9 +14,8 @@ pub(crate) fn now() -> Instant {
 
 /// The instant a time limit ends at. One beyond the end of the clock, such as [`Duration::MAX`], ends when nobody is there
 /// to see it.
-#[cfg(feature = "http2")]
-pub(crate) fn deadline(limit: std::time::Duration) -> TokioInstant {
-    const FOREVER: std::time::Duration = std::time::Duration::from_secs(30 * 365 * 24 * 60 * 60);
+pub(crate) fn deadline(limit: Duration) -> TokioInstant {
+    const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
     let now = TokioInstant::now();
     now.checked_add(limit).unwrap_or_else(|| now + FOREVER)
 }

@@ -82,7 +82,8 @@ mod with_ring {
     }
 
     /// The platform's roots, as far as this can be tried without changing them: `SSL_CERT_FILE` stands for them, and a
-    /// process of its own reads it. The second connection resumes the first one's session, so the configuration is shared.
+    /// process of its own reads it. There the process has cryptography of its own too, which counts. The second connection
+    /// resumes the first one's session, so the configuration is shared.
     #[tokio::test]
     async fn the_platforms_roots() {
         const CHILD: &str = "SOCKEYE_TEST_PLATFORM_ROOTS";
@@ -110,10 +111,16 @@ mod with_ring {
         let error = sockeye::connect(&url).await.unwrap_err();
         assert_eq!((error.code(), error.is_misuse()), ("no_tls_roots", true), "{error}");
         std::fs::write(file, pem(&identity.root)).unwrap();
+        let mut provider = ring::default_provider();
+        provider.cipher_suites = vec![ring::cipher_suite::TLS13_CHACHA20_POLY1305_SHA256];
+        provider.install_default().unwrap();
         for kind in [HandshakeKind::Full, HandshakeKind::Resumed] {
             let talking = async {
                 let mut socket = sockeye::connect(&url).await.unwrap();
-                assert_eq!(socket.get_ref().tls().unwrap().handshake_kind(), Some(kind));
+                let tls = socket.get_ref().tls().unwrap();
+                assert_eq!(tls.handshake_kind(), Some(kind));
+                let suite = tls.negotiated_cipher_suite().unwrap().suite();
+                assert_eq!(suite, rustls::CipherSuite::TLS13_CHACHA20_POLY1305_SHA256);
                 socket.send("hello").await.unwrap();
                 assert_eq!(socket.recv().await.unwrap().unwrap().as_text(), Some("hello"));
                 socket.close(CloseCode::NORMAL, "").await.unwrap();
@@ -396,6 +403,23 @@ mod with_ring {
             };
             within(20, Box::pin(async { tokio::join!(serving, talking) })).await;
         }
+    }
+
+    /// A server's refusal arrives whole over TLS too, and the client is told what it says.
+    #[tokio::test]
+    async fn a_refusal() {
+        let identity = Identity::local();
+        let (listener, port) = listen().await;
+        let serving = async {
+            let io = identity.next(&listener).await;
+            let request = sockeye::Handshake::read(io, &sockeye::ServerConfig::default()).await.unwrap();
+            assert!(request.reject(403).await.is_refused());
+        };
+        let connecting = identity.client(&format!("wss://localhost:{port}/")).connect();
+        let (error, ()) = within(20, Box::pin(async { tokio::join!(connecting, serving) })).await;
+        let error = error.unwrap_err();
+        assert!(error.is_refused() && !error.is_tls() && !error.is_proxy());
+        assert_eq!(error.response().unwrap().status(), 403);
     }
 
     /// A record that was changed on the way is an error of TLS in the middle of a connection.

@@ -44,6 +44,11 @@ fn handshake_response() {
 }
 
 #[test]
+fn detour() {
+    replay("detour");
+}
+
+#[test]
 fn operations() {
     replay("operations");
 }
