@@ -183,6 +183,16 @@ async fn bad_handshakes_over_http_1_1_are_refused() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_head_over_http_1_1_that_never_ends_is_given_up() {
+    let server = Server::start().await;
+    let mut peer = TcpStream::connect(server.address).await.unwrap();
+    peer.write_all(b"GET /echo HTTP/1.1\r\nHost: a\r\n").await.unwrap();
+    let mut response = Vec::new();
+    within(60, peer.read_to_end(&mut response)).await.unwrap();
+    assert!(response.is_empty(), "hyper closes without a word");
+}
+
 #[tokio::test]
 async fn a_server_without_extended_connect_is_told_apart() {
     let server = Server::start_with(auto::Builder::new(TokioExecutor::new())).await;
