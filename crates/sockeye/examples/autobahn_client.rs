@@ -1,4 +1,6 @@
 //! The client under test for the Autobahn suite: `autobahn_client HOST:PORT` runs every case of a fuzzing server.
+//!
+//! With the feature `http2`, `autobahn_client HOST:PORT --http2` does it over HTTP/2, to a proxy before the suite.
 use std::sync::Arc;
 
 use sockeye::{Client, Config, Error, Limits, Transport, WebSocket};
@@ -27,7 +29,13 @@ async fn open(url: &str) -> Result<WebSocket<Transport>, Error> {
     const MAX_MESSAGE: usize = 64 << 20;
     let limits =
         Limits { max_message: MAX_MESSAGE, max_frame: MAX_MESSAGE, max_fragments: 100_000, ..Limits::default() };
-    Client::new(url)?.config(Arc::new(Config { limits, ..Config::default() })).connect().await
+    let client = Client::new(url)?.config(Arc::new(Config { limits, ..Config::default() }));
+    #[cfg(feature = "http2")]
+    if std::env::args().nth(2).as_deref() == Some("--http2") {
+        let server = std::env::args().nth(1).unwrap_or_default();
+        return client.connect_http2_over(tokio::net::TcpStream::connect(server).await?).await;
+    }
+    client.connect().await
 }
 
 async fn run(url: &str) -> Result<(), Error> {
