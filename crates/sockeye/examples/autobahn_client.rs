@@ -1,4 +1,6 @@
 //! The client under test for the Autobahn suite: `autobahn_client HOST:PORT` runs every case of a fuzzing server.
+//!
+//! With the feature `http2`, `autobahn_client HOST:PORT --http2` does it over HTTP/2, to a proxy before the suite.
 use sockeye::{Client, Config, Error, Transport, WebSocket};
 
 const AGENT: &str = "sockeye";
@@ -23,12 +25,16 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 async fn open(url: &str) -> Result<WebSocket<Transport>, Error> {
     const MAX_MESSAGE: usize = 64 << 20;
-    let config = Config::with(|config| {
+    let client = Client::new(url)?.config(Config::with(|config| {
         config.limits.max_message = MAX_MESSAGE;
         config.limits.max_frame = MAX_MESSAGE;
         config.limits.max_fragments = 100_000;
-    });
-    Client::new(url)?.config(config).connect().await
+    }));
+    #[cfg(feature = "http2")]
+    if std::env::args().nth(2).as_deref() == Some("--http2") {
+        return client.http2().connect().await;
+    }
+    client.connect().await
 }
 
 async fn run(url: &str) -> Result<(), Error> {

@@ -73,6 +73,8 @@ mod transport;
 #[cfg(feature = "http2")]
 mod upgrade;
 #[cfg(feature = "http2")]
+mod upgrade_service;
+#[cfg(feature = "http2")]
 mod upgraded;
 
 pub use client::{Client, connect};
@@ -96,6 +98,8 @@ pub use tokio_rustls::rustls;
 pub use transport::Transport;
 #[cfg(feature = "http2")]
 pub use upgrade::{Upgrade, UpgradeRequest, is_upgrade, upgrade};
+#[cfg(feature = "http2")]
+pub use upgrade_service::{UpgradeFuture, UpgradeService};
 pub use {bytes, http};
 
 /// The README's examples compile.

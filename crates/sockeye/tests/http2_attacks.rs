@@ -360,3 +360,17 @@ async fn a_stalled_stream_does_not_stop_the_others() {
     let echo = within(5, peer.read_until(DATA)).await;
     assert_eq!((echo.stream, &echo.payload[2..]), (3, b"hello".as_slice()));
 }
+
+/// The library's connection owns no buffer while it is idle; the rest is hyper's stream and task.
+#[tokio::test]
+async fn an_idle_stream_costs_little() {
+    let (_memory, _server, mut peer) = start().await;
+    peer.open(1, "/echo").await;
+    let before = HEAP.current_usage();
+    for id in (3..).step_by(2).take(90) {
+        peer.open(id, "/echo").await;
+    }
+    let each = HEAP.current_usage().saturating_sub(before) / 90;
+    assert!(each < 6 * KIB, "{each} bytes");
+    eprintln!("{each} bytes for an idle WebSocket over HTTP/2");
+}
