@@ -6,7 +6,7 @@
 //!
 //! A server is [`upgrade`](crate::upgrade) with [`ServerSettings`]; a client is
 //! [`Client::connect_http2_over`](crate::Client::connect_http2_over).
-mod client;
+pub(crate) mod client;
 mod settings;
 
 pub use settings::ServerSettings;

@@ -64,6 +64,8 @@ mod transport;
 #[cfg(feature = "http2")]
 mod upgrade;
 #[cfg(feature = "http2")]
+mod upgrade_service;
+#[cfg(feature = "http2")]
 mod upgraded;
 
 pub use client::{Client, connect};
@@ -79,6 +81,8 @@ pub use sockeye_proto::{
 pub use transport::Transport;
 #[cfg(feature = "http2")]
 pub use upgrade::{Upgrade, UpgradeRequest, is_upgrade, upgrade};
+#[cfg(feature = "http2")]
+pub use upgrade_service::{UpgradeFuture, UpgradeService};
 
 /// The README's examples compile.
 #[cfg(doctest)]

@@ -57,6 +57,7 @@ use crate::{Error, ServerConfig, Transport, WebSocket, socket::Agreed, timer::no
 ///
 /// let mut server = auto::Builder::new(TokioExecutor::new());
 /// sockeye::http2::ServerSettings::default().apply_auto(&mut server);
+/// stream.set_nodelay(true)?;
 /// server.serve_connection_with_upgrades(TokioIo::new(stream), hyper::service::service_fn(echo)).await
 /// # }
 /// ```

@@ -9,11 +9,17 @@ use common::{
     hyper::{BOTH, Http, Server},
     masked, read_frame, read_head, within,
 };
-use hyper_util::{rt::TokioExecutor, server::conn::auto};
-use sockeye::{CloseCode, Message};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+    service::TowerToHyperService,
+};
+use sockeye::{
+    Client, CloseCode, Message, OriginPolicy, ServerConfig, Transport, UpgradeService, WebSocket, http2::ServerSettings,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
 };
 
 #[tokio::test]
@@ -177,6 +183,16 @@ async fn bad_handshakes_over_http_1_1_are_refused() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_head_over_http_1_1_that_never_ends_is_given_up() {
+    let server = Server::start().await;
+    let mut peer = TcpStream::connect(server.address).await.unwrap();
+    peer.write_all(b"GET /echo HTTP/1.1\r\nHost: a\r\n").await.unwrap();
+    let mut response = Vec::new();
+    within(60, peer.read_to_end(&mut response)).await.unwrap();
+    assert!(response.is_empty(), "hyper closes without a word");
+}
+
 #[tokio::test]
 async fn a_server_without_extended_connect_is_told_apart() {
     let server = Server::start_with(auto::Builder::new(TokioExecutor::new())).await;
@@ -188,14 +204,14 @@ async fn a_server_without_extended_connect_is_told_apart() {
 
 #[tokio::test]
 async fn a_server_of_another_protocol_is_an_error() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
         stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await.unwrap();
         let _ = stream.read_to_end(&mut Vec::new()).await;
     });
-    let client = sockeye::Client::new(&format!("ws://{address}/")).unwrap();
+    let client = Client::new(&format!("ws://{address}/")).unwrap();
     let stream = TcpStream::connect(address).await.unwrap();
     let error = within(5, client.connect_http2_over(stream)).await.unwrap_err();
     assert!(error.is_abnormal(), "{error:?}");
@@ -213,4 +229,60 @@ async fn the_connection_ends_with_its_socket() {
     drop(socket);
     // Whether the server's last words still find the pipe open is all one.
     let _ = within(5, relay).await.unwrap();
+}
+
+/// The pages beside the sockets, as a service of tower.
+#[derive(Clone)]
+struct Pages;
+
+impl tower_service::Service<http::Request<hyper::body::Incoming>> for Pages {
+    type Response = http::Response<String>;
+    type Error = std::convert::Infallible;
+    type Future = std::future::Ready<Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, _cx: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Self::Error>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<hyper::body::Incoming>) -> Self::Future {
+        std::future::ready(Ok(http::Response::new(format!("the page {}", request.uri().path()))))
+    }
+}
+
+#[tokio::test]
+async fn a_tower_service_answers_handshakes_and_passes_the_rest_on() {
+    let handler = async |head: http::Request<()>, mut socket: WebSocket<Transport>| {
+        let _ = socket.send(head.uri().path()).await;
+        let _ = socket.close(CloseCode::NORMAL, "").await;
+    };
+    let mut config = ServerConfig::default();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    config.origins = OriginPolicy::same();
+    let service = TowerToHyperService::new(UpgradeService::new(Pages, config, handler));
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        ServerSettings::default().apply_auto(&mut builder);
+        let builder = std::sync::Arc::new(builder);
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let (builder, service) = (std::sync::Arc::clone(&builder), service.clone());
+            tokio::spawn(async move {
+                let _ = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
+            });
+        }
+    });
+    let client = || Client::new(&format!("ws://{address}/room")).unwrap();
+    let stream = || async { TcpStream::connect(address).await.unwrap() };
+    let (one, two) = (client().connect().await.unwrap(), client().connect_http2_over(stream().await).await.unwrap());
+    for mut socket in [one, two] {
+        assert_eq!(within(5, socket.recv()).await.unwrap(), Some(Message::from("/room")));
+    }
+    let error = client().origin("http://evil.example").connect_http2_over(stream().await).await.unwrap_err();
+    assert_eq!(error.response().unwrap().status(), 403);
+    let mut peer = stream().await;
+    peer.write_all(b"GET /about HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut response = String::new();
+    within(5, peer.read_to_string(&mut response)).await.unwrap();
+    assert!(response.ends_with("the page /about"), "{response}");
 }

@@ -1,5 +1,6 @@
 //! The client: one WebSocket on an HTTP/2 connection of its own.
 use std::{
+    any::Any,
     convert::Infallible,
     future::{Future, poll_fn},
     io,
@@ -22,6 +23,7 @@ use sockeye_proto::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
     sync::oneshot,
     time::{Instant, timeout, timeout_at},
 };
@@ -78,6 +80,10 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let url = Some(request.url().into());
+    // Frames are written when they are whole; waiting for more would only add the peer's delayed ACK.
+    if let Some(stream) = (&io as &dyn Any).downcast_ref::<TcpStream>() {
+        stream.set_nodelay(true)?;
+    }
     let attempt = async {
         let (send_request, alive) = open_connection(io, request.handshake_limits()).await?;
         shake_hands(send_request, alive, request, deadline).await

@@ -21,7 +21,13 @@ use hyper_util::{rt::TokioTimer, server::conn::auto};
 /// | nothing at all | the connection's end | [`ping_every`](Self::ping_every), [`pong_within`](Self::pong_within) |
 ///
 /// A connection that does nothing but this costs less than 2 MiB; each WebSocket on it has the memory of its
-/// [`Limits`](crate::Limits) and, while its peer does not read, up to three pieces of 64 KiB under way.
+/// [`Limits`](crate::Limits) and, while its peer does not read, up to 160 KiB under way.
+///
+/// What hyper has no limit for is the server's own: the time in which a connection says its first bytes (those that tell the
+/// versions of HTTP apart), how long it may be open without a request, and how many connections there are.
+///
+/// The TCP stream wants `set_nodelay(true)`. Without it the peer's delayed acknowledgements hold replies back by 40 ms:
+/// where a plain upgrade takes the stream over and sets it, HTTP/2 keeps it.
 ///
 /// ```
 /// use hyper_util::{rt::TokioExecutor, server::conn::auto};
@@ -62,6 +68,24 @@ pub struct ServerSettings {
     pub head_within: Duration,
 }
 
+/// hyper's builder and that of hyper-util have the same methods, and no trait in common.
+macro_rules! set_http2 {
+    ($settings:expr, $builder:expr) => {
+        $builder
+            .timer(TokioTimer::new())
+            .enable_connect_protocol()
+            .max_concurrent_streams($settings.max_streams)
+            .initial_stream_window_size($settings.stream_window)
+            .initial_connection_window_size($settings.connection_window)
+            .max_send_buf_size($settings.send_buffer)
+            .max_header_list_size($settings.max_header_list)
+            .max_pending_accept_reset_streams($settings.max_pending_resets)
+            .max_local_error_reset_streams($settings.max_error_resets)
+            .keep_alive_interval($settings.ping_every)
+            .keep_alive_timeout($settings.pong_within);
+    };
+}
+
 impl Default for ServerSettings {
     fn default() -> Self {
         Self {
@@ -83,18 +107,7 @@ impl Default for ServerSettings {
 impl ServerSettings {
     /// Sets a server of HTTP/2 alone, such as one that has asked ALPN.
     pub fn apply<E>(&self, builder: &mut http2::Builder<E>) {
-        builder
-            .timer(TokioTimer::new())
-            .enable_connect_protocol()
-            .max_concurrent_streams(self.max_streams)
-            .initial_stream_window_size(self.stream_window)
-            .initial_connection_window_size(self.connection_window)
-            .max_send_buf_size(self.send_buffer)
-            .max_header_list_size(self.max_header_list)
-            .max_pending_accept_reset_streams(self.max_pending_resets)
-            .max_local_error_reset_streams(self.max_error_resets)
-            .keep_alive_interval(self.ping_every)
-            .keep_alive_timeout(self.pong_within);
+        set_http2!(self, builder);
     }
 
     /// Sets a server that finds out which HTTP its clients speak. It is to be used with `serve_connection_with_upgrades`.
@@ -106,18 +119,7 @@ impl ServerSettings {
             .max_headers(self.max_headers)
             // hyper takes no less than 8 KiB.
             .max_buf_size((self.max_header_list as usize).max(8 * 1024));
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .enable_connect_protocol()
-            .max_concurrent_streams(self.max_streams)
-            .initial_stream_window_size(self.stream_window)
-            .initial_connection_window_size(self.connection_window)
-            .max_send_buf_size(self.send_buffer)
-            .max_header_list_size(self.max_header_list)
-            .max_pending_accept_reset_streams(self.max_pending_resets)
-            .max_local_error_reset_streams(self.max_error_resets)
-            .keep_alive_interval(self.ping_every)
-            .keep_alive_timeout(self.pong_within);
+        let mut http2 = builder.http2();
+        set_http2!(self, http2);
     }
 }

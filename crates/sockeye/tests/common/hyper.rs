@@ -17,16 +17,25 @@ use sockeye::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{Semaphore, mpsc},
 };
 
-use super::{MIB, up_to};
+use super::{KIB, MIB, up_to};
 
 /// Where it listens, and what its slow paths wait for.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     /// `/slow` receives a message for each permit.
     pub(crate) may_read: Arc<Semaphore>,
+    /// How the sockets of `/watch` ended: a close code, or an error's name.
+    pub(crate) ends: mpsc::UnboundedReceiver<String>,
+}
+
+/// What the paths need of the server.
+#[derive(Clone)]
+struct Shared {
+    may_read: Arc<Semaphore>,
+    ends: mpsc::UnboundedSender<String>,
 }
 
 /// Which HTTP a client speaks.
@@ -50,20 +59,22 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let may_read = Arc::new(Semaphore::new(0));
-        let permits = Arc::clone(&may_read);
+        let (ended, ends) = mpsc::unbounded_channel();
+        let shared = Shared { may_read: Arc::clone(&may_read), ends: ended };
         let builder = Arc::new(builder);
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                let (builder, permits) = (Arc::clone(&builder), Arc::clone(&permits));
+                stream.set_nodelay(true).unwrap();
+                let (builder, shared) = (Arc::clone(&builder), shared.clone());
                 tokio::spawn(async move {
-                    let service = service_fn(|request| answer(request, Arc::clone(&permits)));
+                    let service = service_fn(|request| answer(request, shared.clone()));
                     // What peers do wrong is seen by them.
                     let _ = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
                 });
             }
         });
-        Self { address, may_read }
+        Self { address, may_read, ends }
     }
 
     pub(crate) fn client(&self, path: &str) -> Client {
@@ -84,7 +95,7 @@ impl Server {
 
 type Answer = Response<Full<Bytes>>;
 
-async fn answer(mut request: Request<Incoming>, may_read: Arc<Semaphore>) -> Result<Answer, Infallible> {
+async fn answer(mut request: Request<Incoming>, shared: Shared) -> Result<Answer, Infallible> {
     let path = request.uri().path().to_owned();
     let config = config(&path);
     if !sockeye::is_upgrade(&request) && path == "/page" {
@@ -94,7 +105,9 @@ async fn answer(mut request: Request<Incoming>, may_read: Arc<Semaphore>) -> Res
         "/echo" | "/same" | "/chat" => serve(&mut request, &config, echo),
         "/close" => serve(&mut request, &config, close),
         "/drop" => serve(&mut request, &config, |_| async {}),
-        "/slow" => serve(&mut request, &config, |socket| slow(socket, may_read)),
+        "/slow" => serve(&mut request, &config, |socket| slow(socket, shared.may_read)),
+        "/flood" => serve(&mut request, &config, flood),
+        "/watch" => serve(&mut request, &config, |socket| watch(socket, shared.ends)),
         "/late" => late(&mut request, &config).await,
         "/never" => std::future::pending().await,
         "/busy" => UpgradeRequest::new(&mut request)
@@ -171,4 +184,28 @@ async fn slow(mut socket: WebSocket<Transport>, may_read: Arc<Semaphore>) {
         may_read.acquire().await.unwrap().forget();
         let Ok(Some(_)) = socket.recv().await else { return };
     }
+}
+
+/// Messages of `/flood`, and the bytes of each.
+pub(crate) const FLOOD: (usize, usize) = (256, 64 * KIB);
+
+async fn flood(mut socket: WebSocket<Transport>) {
+    for _ in 0..FLOOD.0 {
+        if socket.send(vec![7; FLOOD.1]).await.is_err() {
+            return;
+        }
+    }
+    close(socket).await;
+}
+
+async fn watch(mut socket: WebSocket<Transport>, ends: mpsc::UnboundedSender<String>) {
+    let end = loop {
+        match socket.recv().await {
+            Ok(Some(_)) => {}
+            Ok(None) => break socket.close_outcome().unwrap().code().to_string(),
+            Err(error) => break error.code().to_owned(),
+        }
+    };
+    // A test that has ended does not care.
+    let _ = ends.send(end);
 }

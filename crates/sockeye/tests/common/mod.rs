@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 #[cfg(feature = "http2")]
+pub(crate) mod h2_frames;
+#[cfg(feature = "http2")]
 pub(crate) mod hyper;
 pub(crate) mod transport;
 
