@@ -126,10 +126,14 @@ fn respond(mut request: Request<Incoming>, worker: &Worker, visit: &Arc<Visit>) 
         Err(Refusal::with_status(StatusCode::BAD_REQUEST).reason_text("the path is not a plain one"))
     } else if request.method() == Method::CONNECT {
         upgrade(&mut request, worker, visit)
-    } else if request.body().is_end_stream() {
-        answer(&request, worker.demos.site()).map(|(response, body)| response.map(|()| Full::new(body)))
     } else {
-        Err(Refusal::with_status(StatusCode::BAD_REQUEST).reason_text("requests have no body here"))
+        answer(&request, worker.demos.site()).and_then(|(response, body)| {
+            if request.body().is_end_stream() {
+                Ok(response.map(|()| Full::new(body)))
+            } else {
+                Err(Refusal::with_status(StatusCode::BAD_REQUEST).reason_text("a GET request has no body here"))
+            }
+        })
     };
     response.unwrap_or_else(|refusal| {
         let refusal = if head_only { refusal.without_body() } else { refusal };

@@ -119,14 +119,15 @@ async fn what_is_refused_over_http_1_is_refused() {
     let mut client = Http2::connect(&server).await;
     let request = |method: Method, path: &str| Request::builder().method(method).uri(format!("http://a{path}"));
     for (request, body, status) in [
-        (request(Method::GET, "/nope"), None, 404),
+        (request(Method::GET, "/nope"), None::<&[u8]>, 404),
         (request(Method::HEAD, "/nope"), None, 404),
         (request(Method::GET, "/metrics"), None, 404),
         (request(Method::GET, "//"), None, 400),
         (request(Method::GET, "/assets/%2e%2e/index.html"), None, 400),
         (request(Method::POST, "/"), None, 405),
+        (request(Method::POST, "/"), Some(b"body"), 405),
         (request(Method::DELETE, "/echo"), None, 405),
-        (request(Method::GET, "/"), Some(&b"body"[..]), 400),
+        (request(Method::GET, "/"), Some(b"body"), 400),
         (request(Method::GET, "/").header("expect", "100-continue"), None, 417),
         // The form of HTTP/1.1 has no meaning here: it is a page's path.
         (request(Method::GET, "/echo").header("sec-websocket-version", "13"), None, 200),

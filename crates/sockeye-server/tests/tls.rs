@@ -176,7 +176,7 @@ async fn a24_broken_handshakes() {
     echo(&mut connect(&server, &certificate, "/echo").await, "x").await;
 }
 
-/// A24: a hello that says it has 16 MiB is not waited for: it is closed long before the deadline, and takes no memory.
+/// A24: a hello that says it has 16 MiB is not waited for, it is closed long before the deadline.
 #[tokio::test]
 async fn a24_a_hello_of_16_mib() {
     let folder = Folder::new();
