@@ -226,7 +226,7 @@ impl Client {
                 Ok(Transport::unix(stream))
             };
             let transport = route.secure(&request, connecting).await?;
-            shake_hands(transport, request, config, &mut reader).await
+            speak(transport, request, config, &mut reader).await
         });
         let result = timeout(limit, attempt).await;
         result.unwrap_or_else(|_elapsed| Err(too_late(reader)))
@@ -253,14 +253,7 @@ impl Client {
         let mut followed = 0;
         loop {
             let transport = self.route.open(&request).await?;
-            // Which version of HTTP ALPN has chosen is known here, before a byte of it is sent.
-            if transport.alpn_protocol().is_some_and(|chosen| chosen != b"http/1.1") {
-                return Err(Error::misuse(
-                    "alpn",
-                    "TLS: ALPN chose another protocol than http/1.1, the one spoken here",
-                ));
-            }
-            match shake_hands(transport, request.clone(), Arc::clone(&self.config), reader).await {
+            match speak(transport, request.clone(), Arc::clone(&self.config), reader).await {
                 Ok(socket) => return Ok(socket),
                 Err(error) => request = self.redirects.follow(request, followed, error)?,
             }
@@ -304,6 +297,22 @@ impl From<Mistake> for Error {
             Mistake::Request(error) => error.into(),
             Mistake::Other { code, what } => Self::misuse(code, what),
         }
+    }
+}
+
+/// Shakes hands in the version of HTTP that was agreed upon: what ALPN chose is known here, before a byte of it is sent.
+async fn speak(
+    transport: Transport,
+    request: ClientRequest,
+    config: Arc<Config>,
+    reader: &mut Option<ReadResponse>,
+) -> Result<WebSocket<Transport>, Error> {
+    match transport.alpn_protocol() {
+        None | Some(b"http/1.1") => shake_hands(transport, request, config, reader).await,
+        Some(_) => Err(Error::misuse(
+            "alpn",
+            "TLS: the configuration let ALPN choose a protocol that is not spoken: not http/1.1",
+        )),
     }
 }
 
