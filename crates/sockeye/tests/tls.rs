@@ -82,8 +82,8 @@ mod with_ring {
     }
 
     /// The platform's roots, as far as this can be tried without changing them: `SSL_CERT_FILE` stands for them, and a
-    /// process of its own reads it. There the process has cryptography of its own too, which counts. The second connection
-    /// resumes the first one's session, so the configuration is shared.
+    /// process of its own reads it. There the process has cryptography of its own too, which counts. The second
+    /// connection resumes the first one's session, so the configuration is shared.
     #[tokio::test]
     async fn the_platforms_roots() {
         const CHILD: &str = "SOCKEYE_TEST_PLATFORM_ROOTS";

@@ -7,8 +7,8 @@ use crate::input::{Choices, Cuts};
 /// A URL, a `Location`, and bytes from a proxy in any split.
 ///
 /// # Panics
-/// If a redirect leads out of TLS or takes secrets elsewhere, if our own server does not understand the request that follows
-/// it, or if the split of a proxy's answer makes a difference.
+/// If a redirect leads out of TLS or takes secrets elsewhere, if our own server does not understand the request that
+/// follows it, or if the split of a proxy's answer makes a difference.
 pub fn detour(data: &[u8]) {
     let mut choices = Choices::new(data);
     let cuts = Cuts::read(&mut choices);
