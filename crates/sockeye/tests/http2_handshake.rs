@@ -182,6 +182,30 @@ async fn a_reset_ends_the_connection_after_what_came_before() {
     assert_eq!(within(5, socket.recv()).await.unwrap(), None);
 }
 
+/// A program that is busy for a moment finds all of the small messages, each of which came in a frame of its own.
+#[tokio::test]
+async fn thousands_of_small_messages_wait_for_a_busy_program() {
+    const MANY: usize = 3_000;
+    let (done, all_sent) = tokio::sync::oneshot::channel();
+    let io = client_of(|_, mut respond| async move {
+        let mut send = respond.send_response(response(200), false).unwrap();
+        for _ in 0..MANY {
+            send.send_data(Bytes::from_static(&[0x80 | TEXT, 2, b'h', b'i']), false).unwrap();
+        }
+        done.send(()).unwrap();
+        // It stays open.
+        let _ = std::future::poll_fn(|cx| send.poll_reset(cx)).await;
+    });
+    let mut socket = within(5, dial(io)).await.unwrap();
+    all_sent.await.unwrap();
+    for _ in 0..10_000 {
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..MANY {
+        assert_eq!(within(5, socket.recv()).await.unwrap().unwrap().as_text(), Some("hi"));
+    }
+}
+
 /// A socket that is dropped without a word ends the connection, which says GOAWAY and closes.
 #[tokio::test]
 async fn a_dropped_socket_ends_its_connection() {

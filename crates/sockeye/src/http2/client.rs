@@ -39,6 +39,10 @@ use crate::{
 const WINDOW: u32 = 256 * 1024;
 /// Bytes kept for a server that does not take them, beside the connection's own queue.
 const SEND_BUFFER: usize = 64 * 1024;
+/// What DATA frames shorter than 256 bytes may cost while the program does not read them, 256 bytes less their own each:
+/// room for 4,000 small messages. More of them end the connection. h2's own figure is 500, which a program that is busy for
+/// a moment would exceed.
+const SMALL_FRAMES: usize = 1024 * 1024;
 /// Time for the connection to say goodbye, after its WebSocket is gone.
 const GOODBYE: Duration = Duration::from_secs(5);
 
@@ -112,6 +116,7 @@ where
         .initial_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
         .max_send_buffer_size(SEND_BUFFER)
+        .data_frame_budget(SMALL_FRAMES)
         .max_header_list_size(u32::try_from(limits.max_head).unwrap_or(u32::MAX))
         .enable_push(false)
         .handshake(io)

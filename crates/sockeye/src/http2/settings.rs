@@ -49,6 +49,9 @@ pub struct ServerSettings {
     /// Bytes that a peer may send on all streams of a connection before they are read. Default 1 MiB.
     ///
     /// Streams whose bytes nobody reads keep their part of it, so that four of them stop all others of the connection.
+    ///
+    /// h2 ends a connection whose small DATA frames (below 256 bytes) wait unread: at 2,000 with this default, in proportion
+    /// with another. A handler that stops reading for long, while its client goes on sending small messages, meets that.
     pub connection_window: u32,
     /// Bytes kept for a stream whose peer does not take them. Default 16 KiB.
     pub send_buffer: usize,

@@ -1,6 +1,7 @@
 //! A peer that speaks HTTP/2 frame by frame (RFC 9113 section 4), and may break every rule of it.
 use std::{io, net::SocketAddr};
 
+use bytes::BytesMut;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -83,11 +84,12 @@ pub(crate) fn connect(stream: u32, path: &str) -> Vec<u8> {
 /// A connection whose SETTINGS have been exchanged.
 pub(crate) struct Peer {
     pub(crate) io: TcpStream,
+    input: BytesMut,
 }
 
 impl Peer {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
-        let mut peer = Self { io: TcpStream::connect(address).await.unwrap() };
+        let mut peer = Self { io: TcpStream::connect(address).await.unwrap(), input: BytesMut::new() };
         peer.io.set_nodelay(true).unwrap();
         peer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
         peer.write(&frame(SETTINGS, 0, 0, &[])).await;
@@ -104,14 +106,27 @@ impl Peer {
         self.io.write_all(bytes).await.unwrap();
     }
 
-    /// The next frame; `None` at the end of the connection, however it comes.
+    /// The next frame; `None` at the end of the connection, however it comes. Dropping the future loses nothing.
     pub(crate) async fn read(&mut self) -> Option<Frame> {
-        let mut head = [0; 9];
-        self.io.read_exact(&mut head).await.ok()?;
-        let [a, b, c, kind, flags, stream @ ..] = head;
-        let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
-        self.io.read_exact(&mut payload).await.ok()?;
-        Some(Frame { kind, flags, stream: u32::from_be_bytes(stream), payload })
+        loop {
+            if let Some(frame) = self.take() {
+                return Some(frame);
+            }
+            if self.io.read_buf(&mut self.input).await.ok()? == 0 {
+                return None;
+            }
+        }
+    }
+
+    fn take(&mut self) -> Option<Frame> {
+        let &[a, b, c, kind, flags, ref stream @ ..] = self.input.first_chunk::<9>()?;
+        let stream = u32::from_be_bytes(*stream);
+        let end = 9 + u32::from_be_bytes([0, a, b, c]) as usize;
+        if self.input.len() < end {
+            return None;
+        }
+        let payload = self.input.split_to(end)[9..].to_vec();
+        Some(Frame { kind, flags, stream, payload })
     }
 
     /// The next frame of this kind; others are passed over.
