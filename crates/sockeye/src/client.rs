@@ -171,7 +171,7 @@ impl Client {
     {
         match crate::tls::provider().and_then(|provider| crate::tls::trusting(provider, roots)) {
             Ok(config) => self.route.tls = Some(Arc::new(config)),
-            Err(error) => return self.change(|_| Err(error)),
+            Err(error) => return self.change(|_| Err(Error::misuse(error.code(), error.to_string()))),
         }
         self
     }

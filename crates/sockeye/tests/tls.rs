@@ -189,16 +189,16 @@ mod with_ring {
     /// If ALPN chose a protocol that is not spoken, not one byte of another is sent.
     #[tokio::test]
     async fn another_protocol_by_alpn() {
-        let identity = Identity::local().alpn(&["h2"]);
+        let identity = Identity::local().alpn(&["spdy/3"]);
         let mut config = identity.client_config();
-        config.alpn_protocols = vec![b"h2".to_vec()];
+        config.alpn_protocols = vec![b"spdy/3".to_vec()];
         let (listener, port) = listen().await;
         let connecting = identity.client(&format!("wss://localhost:{port}/")).tls(config).connect();
         let serving = async { identity.next(&listener).await.read_to_end(&mut Vec::new()).await };
         let (result, read) = within(20, async { tokio::join!(connecting, serving) }).await;
         assert_eq!(result.unwrap_err().code(), "alpn");
         assert_eq!(read.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
-        // A server that insists on h2 ends what announces http/1.1 by itself.
+        // A server that insists on it ends what announces http/1.1 by itself.
         let (listener, port) = listen().await;
         let connecting = identity.client(&format!("wss://localhost:{port}/")).connect();
         let serving = async { identity.accept(listener.accept().await.unwrap().0).await };
