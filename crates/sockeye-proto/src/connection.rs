@@ -9,8 +9,10 @@ pub use outgoing::Outgoing;
 use outgoing::Stall;
 
 use crate::{
-    CloseFrame, CloseOutcome, Config, ControlPayload, Error, Limits, Message, Party, Prepared, Role, SendError,
+    CloseFrame, CloseOutcome, Config, ControlPayload, DeflateParams, Error, Limits, Message, Party, Prepared, Role,
+    SendError,
     close::Received,
+    deflate::Deflater,
     error::Fault,
     frame::{MaskKey, OpCode},
     keepalive::Watch,
@@ -127,6 +129,14 @@ impl Connection {
         Self::new(config, End::Client { masks: Box::new(masks) }, now)
     }
 
+    /// With the compression that the opening handshake agreed upon: `Accepted::deflate` or `Established::deflate`.
+    #[must_use]
+    pub fn with_deflate(mut self, agreed: &DeflateParams) -> Self {
+        self.receiver.set_deflate(agreed);
+        self.outbox.set_deflater(Deflater::new(self.end.role(), agreed));
+        self
+    }
+
     fn new(config: Arc<Config>, end: End, now: Instant) -> Self {
         let watch = config.keepalive.map(|keepalive| Watch::new(keepalive, now));
         let receiver = Receiver::new(end.role());
@@ -238,8 +248,8 @@ impl Connection {
         if let Some(refuse) = self.refusal(message.len()) {
             return Err(refuse(()).map(|()| message));
         }
-        let opcode = message.opcode();
-        self.push_frame(opcode, message.into_bytes());
+        let frame = self.end.frame(message.opcode(), message.into_bytes());
+        self.outbox.push_message(frame);
         Ok(())
     }
 
@@ -253,10 +263,7 @@ impl Connection {
             return Err(refuse(()));
         }
         let frame = self.end.frame(message.opcode(), message.clone().into_bytes());
-        match self.end {
-            End::Server => self.outbox.push_encoded(&prepared.header, frame),
-            End::Client { .. } => self.outbox.push(frame),
-        }
+        self.outbox.push_prepared(prepared, frame);
         Ok(())
     }
 

@@ -61,6 +61,7 @@
 
 mod close;
 mod connection;
+mod deflate;
 mod error;
 pub mod frame;
 pub mod handshake;
@@ -74,6 +75,7 @@ mod utf8;
 
 pub use close::{CloseCode, CloseFrame, CloseOutcome, CloseReason, InvalidCloseCode, Party};
 pub use connection::{Connection, Event, Outgoing, Output, ReadyState};
+pub use deflate::{Deflate, DeflateBudget, DeflateParams, InvalidDeflate};
 pub use error::{Error, SendError};
 pub use keepalive::Keepalive;
 pub use limits::{Config, Limits};

@@ -10,6 +10,7 @@ use super::head::is_secret;
 use super::response::ReadResponse;
 use super::subprotocol::Subprotocol;
 use super::write::write_request;
+use crate::deflate::{ClientOffer, Deflate};
 
 /// A client's opening handshake before it is sent (RFC 6455 section 4.1).
 ///
@@ -36,6 +37,7 @@ pub struct ClientRequest {
     headers: HeaderMap,
     subprotocols: Vec<Subprotocol>,
     limits: HandshakeLimits,
+    deflate: Option<Deflate>,
 }
 
 impl ClientRequest {
@@ -78,6 +80,7 @@ impl ClientRequest {
             headers: HeaderMap::new(),
             subprotocols: Vec::new(),
             limits: HandshakeLimits::default(),
+            deflate: None,
             url,
         };
         request.headers.insert(header::HOST, request.host_value()?);
@@ -138,6 +141,12 @@ impl ClientRequest {
         self
     }
 
+    /// Offers permessage-deflate (RFC 7692). What the server answers is in [`Established::deflate`](super::Established::deflate).
+    pub fn deflate(mut self, policy: Deflate) -> Self {
+        self.deflate = Some(policy);
+        self
+    }
+
     /// Writes the head to be sent, and waits for the answer.
     ///
     /// `nonce` is chosen anew at random for each connection.
@@ -151,12 +160,16 @@ impl ClientRequest {
             let names: Vec<_> = self.subprotocols.iter().map(Subprotocol::as_str).collect();
             self.set(header::SEC_WEBSOCKET_PROTOCOL, &names.join(", "));
         }
+        let offered = self.deflate.as_ref().and_then(ClientOffer::new);
+        if let Some(offer) = &offered {
+            self.set(header::SEC_WEBSOCKET_EXTENSIONS, &offer.header());
+        }
         let mut request = http::Request::new(());
         *request.uri_mut() = self.target;
         *request.headers_mut() = self.headers;
         let mut head = BytesMut::with_capacity(512);
         write_request(&request, &mut head);
-        (head.freeze(), ReadResponse::new(&key, self.subprotocols, self.limits))
+        (head.freeze(), ReadResponse::new(&key, self.subprotocols, offered, self.limits))
     }
 
     /// The host to connect to, and the name for TLS: a name in punycode or an address, IPv6 without brackets.
@@ -206,7 +219,7 @@ impl ClientRequest {
         value.map_err(|error| Kind::BadUrl(error.to_string()).into())
     }
 
-    /// Only for values made of tokens and base64, which are always valid.
+    /// Only for values made of tokens, base64 and what we offer, which are always valid.
     fn set(&mut self, name: HeaderName, value: &str) {
         if let Ok(value) = HeaderValue::from_str(value) {
             self.headers.insert(name, value);
