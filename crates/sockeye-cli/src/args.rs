@@ -65,6 +65,9 @@ pub(crate) struct Demo {
     /// Most frames one message to the echo may have
     #[arg(long, value_name = "N", default_value_t = 1024)]
     pub(crate) max_fragments: usize,
+    /// Compress every echo to clients that offer it (permessage-deflate), with context takeover where they allow it
+    #[arg(long)]
+    pub(crate) deflate: bool,
     #[command(flatten)]
     pub(crate) shared: Shared,
 }

@@ -5,7 +5,7 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
-use sockeye::OriginPolicy;
+use sockeye::{Deflate, OriginPolicy};
 use sockeye_server::{Demo, Server, ServerOptions, Site};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -27,6 +27,9 @@ pub(crate) fn demo(args: &args::Demo) -> Result<(), Box<dyn Error>> {
     options.listen = args.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], port)));
     options.max_message = args.max_message;
     options.max_fragments = args.max_fragments;
+    if args.deflate {
+        options.deflate = Some(Deflate::default().server_takeover(true).client_takeover(true).threshold(0));
+    }
     run(&options)
 }
 

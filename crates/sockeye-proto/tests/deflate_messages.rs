@@ -127,11 +127,30 @@ fn compression_is_the_senders_choice_message_by_message() {
 
 #[test]
 fn the_threshold_is_the_policys() {
-    let agreed = both(&Deflate::default().threshold(0));
+    let agreed = both(&Deflate::default().threshold(10));
     let (mut server, mut client) =
         (agreed.end(Role::Server, Config::default()), agreed.end(Role::Client, Config::default()));
     assert_eq!(carry(&mut server, &mut client, &"aaaaaaaaaa".into())[0].first, COMPRESSED_TEXT);
-    assert_eq!(carry(&mut server, &mut client, &"".into())[0].first, FIN | TEXT);
+    assert_eq!(carry(&mut server, &mut client, &"aaaaaaaaa".into())[0].first, FIN | TEXT);
+}
+
+#[test]
+fn a_threshold_of_zero_compresses_everything() {
+    let agreed = both(&takeover().threshold(0));
+    let (mut server, mut client) =
+        (agreed.end(Role::Server, Config::default()), agreed.end(Role::Client, Config::default()));
+    // RFC 7692 section 7.2.3.6, 7.2.3.1 and 7.2.3.2, byte for byte.
+    assert_eq!(carry(&mut server, &mut client, &"".into())[0].payload, b"\x00");
+    let hello = carry(&mut server, &mut client, &"Hello".into());
+    assert_eq!((hello[0].first, &*hello[0].payload), (COMPRESSED_TEXT, &b"\xf2\x48\xcd\xc9\xc9\x07\x00"[..]));
+    let again = carry(&mut server, &mut client, &"Hello".into());
+    assert_eq!((again[0].first, &*again[0].payload), (COMPRESSED_TEXT, &b"\xf2\x00\x11\x00\x00"[..]));
+    let dense = Message::binary(noise(200_000, 2));
+    assert_eq!(carry(&mut server, &mut client, &dense)[0].first, COMPRESSED_BINARY);
+    let prepared = Prepared::new(dense);
+    server.connection.send_prepared(&prepared).unwrap();
+    server.drain();
+    assert_eq!(server.frames_maybe_compressed().last().unwrap().first, COMPRESSED_BINARY);
 }
 
 /// Window bits 8 have no compressor: what this end sends then goes plain.

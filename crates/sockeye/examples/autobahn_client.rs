@@ -1,7 +1,7 @@
 //! The client under test for the Autobahn suite: `autobahn_client HOST:PORT` runs every case of a fuzzing server.
 use std::sync::Arc;
 
-use sockeye::{Client, Config, Error, Limits, Transport, WebSocket};
+use sockeye::{Client, Config, Deflate, Error, Limits, Transport, WebSocket};
 
 const AGENT: &str = "sockeye";
 
@@ -27,7 +27,9 @@ async fn open(url: &str) -> Result<WebSocket<Transport>, Error> {
     const MAX_MESSAGE: usize = 64 << 20;
     let limits =
         Limits { max_message: MAX_MESSAGE, max_frame: MAX_MESSAGE, max_fragments: 100_000, ..Limits::default() };
-    Client::new(url)?.config(Arc::new(Config { limits, ..Config::default() })).connect().await
+    // The suite's cases about compression count only what is compressed.
+    let deflate = Deflate::default().server_takeover(true).client_takeover(true).threshold(0);
+    Client::new(url)?.deflate(deflate).config(Arc::new(Config { limits, ..Config::default() })).connect().await
 }
 
 async fn run(url: &str) -> Result<(), Error> {

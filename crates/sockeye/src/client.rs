@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue};
 use sockeye_proto::{
-    Config, Connection,
+    Config, Connection, Deflate,
     handshake::{ClientRequest, Established, HandshakeLimits, ReadResponse, ResponseProgress, Subprotocol},
 };
 use tokio::{
@@ -11,7 +11,12 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{Error, Transport, WebSocket, dial::dial, socket::Agreed, timer::now};
+use crate::{
+    Error, Transport, WebSocket,
+    dial::dial,
+    socket::{Agreed, extensions},
+    timer::now,
+};
 
 /// Connects to a `ws://` URL with the defaults of [`Client`].
 ///
@@ -90,6 +95,23 @@ impl Client {
         self.change(|request| Ok(request.origin(origin)?))
     }
 
+    /// Offers compression of messages (permessage-deflate, RFC 7692). Whether the server takes it is in
+    /// [`WebSocket::extensions`].
+    ///
+    /// Needs the feature `deflate`; without it nothing is offered.
+    ///
+    /// ```no_run
+    /// # async fn run() -> Result<(), sockeye::Error> {
+    /// let socket = sockeye::Client::new("ws://127.0.0.1:7071/echo")?.deflate(sockeye::Deflate::default()).connect().await?;
+    /// assert!(socket.extensions().starts_with("permessage-deflate"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn deflate(self, policy: Deflate) -> Self {
+        self.change(|request| Ok(request.deflate(policy)))
+    }
+
     /// Sets limits and keepalive of the connection.
     #[must_use]
     pub fn config(mut self, config: impl Into<Arc<Config>>) -> Self {
@@ -161,9 +183,13 @@ async fn shake_hands<S: AsyncRead + AsyncWrite + Unpin>(
     io.write_all(&head).await.map_err(Error::io)?;
     io.flush().await.map_err(Error::io)?;
     *reader = Some(response);
-    let Established { subprotocol, rest, .. } = read_response(&mut io, reader).await?;
-    let connection = Connection::client(config, rand::random, now());
-    Ok(WebSocket::new(io, connection, &rest, Agreed { protocol: subprotocol, url, ..Agreed::default() }))
+    let Established { subprotocol, deflate, response, rest, .. } = read_response(&mut io, reader).await?;
+    let mut connection = Connection::client(config, rand::random, now());
+    if let Some(agreed) = &deflate {
+        connection = connection.with_deflate(agreed);
+    }
+    let extensions = extensions(response.headers());
+    Ok(WebSocket::new(io, connection, &rest, Agreed { protocol: subprotocol, extensions, url }))
 }
 
 async fn read_response(

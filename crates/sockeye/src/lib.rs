@@ -32,7 +32,7 @@
 //! # }
 //! ```
 //!
-//! [`Client`] sets headers, subprotocols, limits and keepalive before connecting; [`Handshake`] lets a server look at a
+//! [`Client`] sets headers, subprotocols, compression, limits and keepalive before connecting; [`Handshake`] lets a server look at a
 //! request before it accepts or rejects it. Every limit a peer can push against is in [`Limits`], by name, with its
 //! default. The protocol itself, without tokio, is the crate [`sockeye_proto`], here as [`proto`].
 //!
@@ -61,8 +61,8 @@ pub use server::{Handshake, HttpRequest, ServerConfig, accept};
 pub use socket::WebSocket;
 pub use sockeye_proto as proto;
 pub use sockeye_proto::{
-    CloseCode, CloseFrame, CloseOutcome, CloseReason, Config, ControlPayload, Keepalive, Limits, Message, Party,
-    Prepared, Rate, ReadyState, Role, SendError, Utf8Bytes,
+    CloseCode, CloseFrame, CloseOutcome, CloseReason, Config, ControlPayload, Deflate, DeflateBudget, InvalidDeflate,
+    Keepalive, Limits, Message, Party, Prepared, Rate, ReadyState, Role, SendError, Utf8Bytes,
     handshake::{HandshakeLimits, OriginPolicy, Refusal, Subprotocol, SubprotocolPolicy},
 };
 pub use transport::Transport;

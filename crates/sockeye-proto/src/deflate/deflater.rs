@@ -19,7 +19,7 @@ const MIN_BITS: u8 = 9;
 #[derive(Debug)]
 pub(crate) struct Deflater {
     threshold: usize,
-    key: Key,
+    form: FormKey,
     window: Option<Box<Window>>,
 }
 
@@ -28,16 +28,17 @@ impl Deflater {
     pub(crate) fn new(role: Role, agreed: &DeflateParams) -> Option<Self> {
         let direction: Direction = if role == Role::Server { agreed.server } else { agreed.client };
         let key = Key { effort: agreed.effort, bits: direction.bits };
+        let form = FormKey { key, always: agreed.threshold == 0 };
         let window = Window::new(direction, agreed.reservation.clone());
-        (direction.bits >= MIN_BITS).then_some(Self { threshold: agreed.threshold, key, window })
+        (direction.bits >= MIN_BITS).then_some(Self { threshold: agreed.threshold, form, window })
     }
 
-    /// The compressed form of a message, if it is smaller. What is sent as it is leaves no trace in the window.
+    /// The compressed form of a message, if it is wanted and smaller. What is sent as it is leaves no trace in the window.
     pub(crate) fn deflate(&mut self, message: &[u8]) -> Option<Bytes> {
         if message.len() < self.threshold {
             return None;
         }
-        let compressed = compress(self.key, self.window.as_deref().map_or(&[], Window::bytes), message)?;
+        let compressed = compress(self.form, self.window.as_deref().map_or(&[], Window::bytes), message)?;
         self.remember(message);
         Some(compressed)
     }
@@ -47,7 +48,7 @@ impl Deflater {
         if message.len() < self.threshold {
             return None;
         }
-        let compressed = forms.get(self.key, message)?;
+        let compressed = forms.get(self.form, message)?;
         self.remember(message);
         Some(compressed)
     }
@@ -59,19 +60,28 @@ impl Deflater {
     }
 }
 
+/// What the compressed form of a message depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FormKey {
+    key: Key,
+    /// Also if it is no smaller.
+    always: bool,
+}
+
 /// Compresses a message with `window` before it. `None` if that makes it no smaller.
-fn compress(key: Key, window: &[u8], message: &[u8]) -> Option<Bytes> {
-    pool::with_compressor(key, |deflate| {
+fn compress(form: FormKey, window: &[u8], message: &[u8]) -> Option<Bytes> {
+    let most = if form.always { usize::MAX } else { message.len().saturating_add(TAIL.len()) };
+    pool::with_compressor(form.key, |deflate| {
         if !window.is_empty() {
             // Between streams a raw one takes any dictionary.
             let _ = deflate.set_dictionary(window);
         }
-        pool::with_scratch(|scratch| run(deflate, message, scratch))
+        pool::with_scratch(|scratch| run(deflate, message, most, scratch))
     })
 }
 
-fn run(deflate: &mut Deflate, mut message: &[u8], scratch: &mut [u8]) -> Option<Bytes> {
-    let most = message.len().saturating_add(TAIL.len());
+/// `None` if `most` bytes come out, or more.
+fn run(deflate: &mut Deflate, mut message: &[u8], most: usize, scratch: &mut [u8]) -> Option<Bytes> {
     let mut before = Vec::new();
     loop {
         let (total_in, total_out) = (deflate.total_in(), deflate.total_out());
@@ -103,7 +113,7 @@ mod forms {
 
     use bytes::Bytes;
 
-    use super::{Key, compress};
+    use super::{FormKey, compress};
 
     /// The compressed forms of one message: one for each set of parameters that asked for it, made when the first did. Whoever
     /// wants one that another thread is making waits for it.
@@ -114,14 +124,14 @@ mod forms {
 
     #[derive(Debug)]
     struct Form {
-        key: Key,
+        key: FormKey,
         /// `None` if the message does not shrink.
         compressed: Option<Bytes>,
         next: Forms,
     }
 
     impl Forms {
-        pub(super) fn get(&self, key: Key, message: &[u8]) -> Option<&Bytes> {
+        pub(super) fn get(&self, key: FormKey, message: &[u8]) -> Option<&Bytes> {
             let make = || Box::new(Form { key, compressed: compress(key, &[], message), next: Self::default() });
             let mut forms = self;
             loop {

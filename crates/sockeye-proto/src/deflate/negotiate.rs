@@ -180,15 +180,25 @@ impl ClientOffer {
         let server = Direction { bits: MAX_WINDOW_BITS, ..policy.server };
         let (params, [server, client]) = reserve(policy, [server, policy.client]);
         let client_bits = if client.bits < MAX_WINDOW_BITS { ClientBits::AtMost(client.bits) } else { ClientBits::Any };
-        let fallback = Element {
+        let base = Element {
             server_no_takeover: !server.takeover,
             client_no_takeover: !client.takeover,
             server_bits: None,
             client_bits: Some(client_bits),
         };
-        let limited = policy.server.bits < MAX_WINDOW_BITS;
-        let preferred = limited.then_some(Element { server_bits: Some(policy.server.bits), ..fallback });
-        Some(Self { elements: preferred.into_iter().chain([fallback]).collect(), params })
+        let limit = Some(policy.server.bits).filter(|bits| *bits < MAX_WINDOW_BITS);
+        // A server that cannot keep to a window, or that cannot keep one for us and was not told it need not, has another to
+        // take.
+        let mut elements = Vec::new();
+        for client_no_takeover in [!client.takeover, true] {
+            for server_bits in [limit, None] {
+                let element = Element { client_no_takeover, server_bits, ..base };
+                if !elements.contains(&element) {
+                    elements.push(element);
+                }
+            }
+        }
+        Some(Self { elements, params })
     }
 
     /// The value of the header.

@@ -123,7 +123,8 @@ impl Deflate {
         self
     }
 
-    /// Messages of fewer bytes are sent as they are. Default: 128; below, Deflate's own bytes eat most of the gain.
+    /// Messages of fewer bytes are sent as they are, and those that compression makes no smaller. Default: 128; below,
+    /// Deflate's own bytes eat most of the gain. Zero compresses every message, whatever comes of it.
     #[must_use]
     pub fn threshold(mut self, bytes: usize) -> Self {
         self.threshold = bytes;

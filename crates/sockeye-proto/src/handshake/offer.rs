@@ -134,7 +134,7 @@ impl Offer {
     }
 
     /// Lets [`accept`](Self::accept) agree to permessage-deflate (RFC 7692), on the first of the client's offers that this
-    /// policy and this end can meet. Without this it is declined.
+    /// policy and this end can meet. Without this, or after `None`, it is declined.
     ///
     /// ```
     /// # use sockeye_proto::{Deflate, handshake::Offer};
@@ -153,8 +153,8 @@ impl Offer {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
-    pub fn deflate(mut self, policy: Deflate) -> Self {
-        self.deflate = Some(policy);
+    pub fn deflate(mut self, policy: impl Into<Option<Deflate>>) -> Self {
+        self.deflate = policy.into();
         self
     }
 

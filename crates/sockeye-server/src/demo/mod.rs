@@ -31,12 +31,14 @@ impl Demos {
             max_fragments: options.max_fragments,
             ..Limits::default()
         };
-        let configs = [echo, chat::limits(), cursors::limits()].map(|limits| ServerConfig {
+        let mut configs = [echo, chat::limits(), cursors::limits()].map(|limits| ServerConfig {
             connection: Arc::new(Config { limits, keepalive: Some(Keepalive::default()) }),
             handshake: HandshakeLimits::default(),
             origins: origins.clone(),
             subprotocols: subprotocols.clone(),
+            deflate: None,
         });
+        configs[0].deflate.clone_from(&options.deflate);
         Ok(Self { site: options.site, configs, chat: chat::Chat::new(), cursors: cursors::room() })
     }
 
