@@ -75,6 +75,12 @@ pub(crate) struct Echo {
     /// Most frames one message may have
     #[arg(long, value_name = "N", default_value_t = 1024)]
     pub(crate) max_fragments: usize,
+    /// Compress every echo to clients that offer it (permessage-deflate)
+    #[arg(long)]
+    pub(crate) deflate: bool,
+    /// With context takeover, where the client allows it: better compression, for memory of each connection
+    #[arg(long, requires = "deflate")]
+    pub(crate) takeover: bool,
     #[command(flatten)]
     pub(crate) shared: Shared,
 }

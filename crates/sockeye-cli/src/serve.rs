@@ -5,7 +5,7 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
-use sockeye::OriginPolicy;
+use sockeye::{Deflate, OriginPolicy};
 use sockeye_server::{Demo, Server, ServerOptions, Site, StartError, Tls};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -21,6 +21,12 @@ pub(crate) fn demo(demo: &args::Demo) -> Result<(), Box<dyn Error>> {
             let mut options = options(Site::Demo(Demo::Echo), args.listen, &args.shared)?;
             options.max_message = args.max_message;
             options.max_fragments = args.max_fragments;
+            if args.deflate {
+                let takeover = args.takeover;
+                let deflate = Deflate::default().server_takeover(takeover).client_takeover(takeover);
+                // However short: it is for trying out, and for other people's tests.
+                options.deflate = Some(deflate.threshold(0));
+            }
             options
         }
         args::Demo::Chat(args) => options(Site::Demo(Demo::Chat), args.listen, &args.shared)?,

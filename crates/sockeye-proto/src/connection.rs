@@ -14,7 +14,10 @@ pub use reply::{Notice, Reply};
 use send::End;
 pub use send::{SendHalf, SendOutput};
 
-use crate::{CloseFrame, CloseOutcome, Config, ControlPayload, Error, Message, Prepared, Role, SendError};
+use crate::{
+    CloseFrame, CloseOutcome, Config, ControlPayload, DeflateParams, Error, Message, Prepared, Role, SendError,
+    deflate::Deflater,
+};
 
 /// A WebSocket connection whose opening handshake is done.
 ///
@@ -81,6 +84,14 @@ impl Connection {
     #[must_use]
     pub fn client(config: Arc<Config>, masks: impl FnMut() -> [u8; 4] + Send + Sync + 'static, now: Instant) -> Self {
         Self::new(config, End::Client { masks: Box::new(masks) }, now)
+    }
+
+    /// With the compression that the opening handshake agreed upon: `Accepted::deflate` or `Established::deflate`.
+    #[must_use]
+    pub fn with_deflate(mut self, agreed: &DeflateParams) -> Self {
+        self.receive.receiver.set_deflate(agreed);
+        self.send.outbox.set_deflater(Deflater::new(self.role(), agreed));
+        self
     }
 
     fn new(config: Arc<Config>, end: End, now: Instant) -> Self {

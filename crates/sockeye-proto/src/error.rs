@@ -102,6 +102,9 @@ pub(crate) enum Fault {
     FrameTooBig,
     MessageTooBig,
     TooManyFragments,
+    InvalidDeflate,
+    #[cfg_attr(not(feature = "deflate"), expect(dead_code, reason = "nothing is inflated"))]
+    DeflateWaste,
     ControlFlood,
     MessageTimeout,
     PongTimeout,
@@ -113,9 +116,11 @@ impl Fault {
     /// The close code that answers it (RFC 6455 section 7.4.1); none where nobody would read it.
     pub(crate) fn close_code(self) -> Option<CloseCode> {
         Some(match self {
-            Self::InvalidUtf8 | Self::CloseReason => CloseCode::INVALID_PAYLOAD,
+            Self::InvalidUtf8 | Self::CloseReason | Self::InvalidDeflate => CloseCode::INVALID_PAYLOAD,
             Self::FrameTooBig | Self::MessageTooBig => CloseCode::TOO_BIG,
-            Self::TooManyFragments | Self::ControlFlood | Self::MessageTimeout => CloseCode::POLICY_VIOLATION,
+            Self::TooManyFragments | Self::DeflateWaste | Self::ControlFlood | Self::MessageTimeout => {
+                CloseCode::POLICY_VIOLATION
+            }
             Self::PongTimeout | Self::WriteTimeout | Self::Eof => return None,
             _ => CloseCode::PROTOCOL_ERROR,
         })
@@ -143,6 +148,8 @@ impl Fault {
             Self::FrameTooBig => ("frame_too_big", "frame above the size limit"),
             Self::MessageTooBig => ("message_too_big", "message above the size limit"),
             Self::TooManyFragments => ("too_many_fragments", "message of too many fragments"),
+            Self::InvalidDeflate => ("invalid_deflate", "compressed message that cannot be inflated"),
+            Self::DeflateWaste => ("deflate_waste", "compressed message much longer than what it inflates to"),
             Self::ControlFlood => ("control_flood", "too many pings and pongs"),
             Self::MessageTimeout => ("message_timeout", "message not finished in time"),
             Self::PongTimeout => ("pong_timeout", "no pong in time"),

@@ -64,6 +64,7 @@
 
 mod close;
 mod connection;
+mod deflate;
 mod error;
 pub mod frame;
 pub mod handshake;
@@ -79,6 +80,7 @@ pub use close::{CloseCode, CloseFrame, CloseOutcome, CloseReason, InvalidCloseCo
 pub use connection::{
     Connection, Event, Notice, Outgoing, Output, ReadyState, ReceiveHalf, ReceiveOutput, Reply, SendHalf, SendOutput,
 };
+pub use deflate::{Deflate, DeflateBudget, DeflateParams, InvalidDeflate};
 pub use error::{Error, SendError};
 pub use keepalive::Keepalive;
 pub use limits::{Config, Limits};

@@ -40,7 +40,7 @@ impl Config {
 /// What a peer may make this end hold, do or wait for.
 ///
 /// There is no "unlimited": zero means zero. Limits hold for the final form, so [`max_message`](Self::max_message) is
-/// compared with the reassembled message.
+/// compared with the reassembled and inflated message.
 ///
 /// ```
 /// use sockeye_proto::Limits;
@@ -50,7 +50,8 @@ impl Config {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Bytes of one message, all its fragments together. Crossing it closes with 1009. Default: 1 MiB.
+    /// Bytes of one message, all its fragments together, inflated if it was compressed. Crossing it closes with 1009.
+    /// Default: 1 MiB.
     pub max_message: usize,
     /// Bytes of payload of one data frame, compared when its header is read, before the payload arrives. Crossing it
     /// closes with 1009. Default: 1 MiB.
@@ -58,6 +59,9 @@ pub struct Limits {
     /// Frames that may make up one message, empty ones too: each costs bookkeeping. Crossing it closes with 1008.
     /// Default: 1,024.
     pub max_fragments: usize,
+    /// Bytes by which a compressed message may be longer than nine eighths of what it inflates to: no compressor needs more,
+    /// but empty blocks cost time and give nothing. Crossing it closes with 1008. Default: 64 KiB.
+    pub max_deflate_waste: usize,
     /// Time from the first header of a message that did not arrive whole to its last byte. Crossing it closes with 1008.
     /// Default: 30 s.
     pub message_timeout: Duration,
@@ -97,6 +101,7 @@ impl Default for Limits {
             max_message: MIB,
             max_frame: MIB,
             max_fragments: 1024,
+            max_deflate_waste: 64 * KIB,
             message_timeout: Duration::from_secs(30),
             control_rate: 50,
             control_burst: 100,

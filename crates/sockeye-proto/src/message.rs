@@ -4,12 +4,16 @@ use std::{
     fmt,
     ops::Deref,
     str::{FromStr, Utf8Error},
+    sync::Arc,
 };
 
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 
-use crate::frame::{EncodedHeader, Header, OpCode, Rsv};
+use crate::{
+    deflate::Forms,
+    frame::{EncodedHeader, Header, OpCode, Rsv},
+};
 
 /// A message, whole and unmasked.
 ///
@@ -379,9 +383,12 @@ impl fmt::Display for PayloadTooLong {
 
 impl std::error::Error for PayloadTooLong {}
 
-/// A message encoded once, to be sent by a server to any number of clients: each gets the same bytes, none a copy.
+/// A message encoded once, to be sent to any number of connections. Clones share what was made of it.
 ///
-/// Only what a server sends can be shared, since a client masks every frame with a key of its own.
+/// All clients of a server get the same bytes. Only what a server sends can be shared so, since a client masks every frame
+/// with a key of its own. Connections that compress share its compressed form, which is made when the first of them sends
+/// it; so a broadcast is compressed once, or once for each set of parameters agreed upon. With context takeover that form
+/// still refers to nothing before it, so that it fits every connection.
 ///
 /// ```
 /// use sockeye_proto::{Message, Prepared};
@@ -389,24 +396,63 @@ impl std::error::Error for PayloadTooLong {}
 /// assert_eq!(prepared.message().as_text(), Some("to everybody"));
 /// ```
 #[derive(Clone, Debug)]
-pub struct Prepared {
-    pub(crate) header: EncodedHeader,
+pub struct Prepared(Arc<Encoded>);
+
+#[derive(Debug)]
+struct Encoded {
+    header: EncodedHeader,
     message: Message,
+    /// `None` for one that is never compressed.
+    forms: Option<Forms>,
 }
 
 impl Prepared {
     /// Encodes the message.
     #[must_use]
     pub fn new(message: Message) -> Self {
-        let header =
-            Header { fin: true, rsv: Rsv::NONE, opcode: message.opcode(), mask: None, len: message.len() as u64 };
-        Self { header: header.encode(), message }
+        Self::encode(message, Some(Forms::default()))
+    }
+
+    /// Encodes a message that is never compressed, whatever was agreed upon.
+    ///
+    /// For messages that hold a secret beside something that a stranger chose: the length of the compressed form would tell
+    /// how much the two have in common, and by trying often the stranger would learn the secret (the attack called BREACH).
+    ///
+    /// ```
+    /// use sockeye_proto::{Message, Prepared};
+    /// let token = Prepared::plain(Message::from(r#"{"search":"their words","csrf":"our secret"}"#));
+    /// assert_eq!(token.compressions(), 0);
+    /// ```
+    #[must_use]
+    pub fn plain(message: Message) -> Self {
+        Self::encode(message, None)
+    }
+
+    fn encode(message: Message, forms: Option<Forms>) -> Self {
+        let (opcode, len) = (message.opcode(), message.len() as u64);
+        let header = Header { fin: true, rsv: Rsv::NONE, opcode, mask: None, len }.encode();
+        Self(Arc::new(Encoded { header, message, forms }))
     }
 
     /// The message it was made of.
     #[must_use]
     pub fn message(&self) -> &Message {
-        &self.message
+        &self.0.message
+    }
+
+    /// How often it has been compressed so far: at most once for each set of parameters among the connections that sent it.
+    #[must_use]
+    pub fn compressions(&self) -> usize {
+        self.0.forms.as_ref().map_or(0, Forms::count)
+    }
+
+    /// The header of a server's frame that is not compressed.
+    pub(crate) fn header(&self) -> &EncodedHeader {
+        &self.0.header
+    }
+
+    pub(crate) fn forms(&self) -> Option<&Forms> {
+        self.0.forms.as_ref()
     }
 }
 

@@ -3,7 +3,11 @@ use std::{collections::VecDeque, io::IoSlice};
 
 use bytes::Bytes;
 
-use crate::frame::{EncodedHeader, Header, MaskKey, OpCode, Rsv};
+use crate::{
+    Prepared,
+    deflate::Deflater,
+    frame::{EncodedHeader, Header, MaskKey, OpCode, Rsv},
+};
 
 /// From this size on a payload is queued as it is, shared with whoever else has it. Below, copying it costs less than one
 /// more piece in the system call that writes.
@@ -25,6 +29,8 @@ pub(crate) struct Outbox {
     front_sent: usize,
     /// Bytes that have not left.
     len: usize,
+    /// Only if both ends agreed upon permessage-deflate.
+    deflater: Option<Deflater>,
 }
 
 /// Never ends inside a frame, so another frame may stand between any two.
@@ -66,9 +72,9 @@ pub(crate) struct OutFrame {
 
 impl OutFrame {
     #[inline]
-    fn header(&self) -> EncodedHeader {
+    fn header(&self, rsv: Rsv) -> EncodedHeader {
         let len = self.payload.len() as u64;
-        Header { fin: true, rsv: Rsv::NONE, opcode: self.opcode, mask: self.mask, len }.encode()
+        Header { fin: true, rsv, opcode: self.opcode, mask: self.mask, len }.encode()
     }
 
     /// Copies the payload behind the header and masks the copy: the payload may be shared with others.
@@ -92,15 +98,45 @@ impl Outbox {
         self.len == 0
     }
 
+    /// From now on messages are compressed where it pays.
+    pub(crate) fn set_deflater(&mut self, deflater: Option<Deflater>) {
+        self.deflater = deflater;
+    }
+
+    /// A frame that is a whole message, compressed if that was agreed upon.
     #[inline]
-    pub(crate) fn push(&mut self, frame: OutFrame) {
-        let header = frame.header();
+    pub(crate) fn push_message(&mut self, mut frame: OutFrame) {
+        let mut rsv = Rsv::NONE;
+        if let Some(compressed) = self.deflater.as_mut().and_then(|deflater| deflater.deflate(&frame.payload)) {
+            (rsv, frame.payload) = (Rsv::COMPRESSED, compressed);
+        }
+        let header = frame.header(rsv);
         self.push_encoded(&header, frame);
     }
 
-    /// [`push`](Self::push) for a frame whose header is at hand.
+    /// [`push_message`](Self::push_message) for a message that may have been encoded before; `frame` has it as it is.
     #[inline]
-    pub(crate) fn push_encoded(&mut self, header: &EncodedHeader, frame: OutFrame) {
+    pub(crate) fn push_prepared(&mut self, prepared: &Prepared, mut frame: OutFrame) {
+        if let (Some(deflater), Some(forms)) = (&mut self.deflater, prepared.forms())
+            && let Some(compressed) = deflater.deflate_shared(&frame.payload, forms)
+        {
+            frame.payload = compressed.clone();
+            let header = frame.header(Rsv::COMPRESSED);
+            return self.push_encoded(&header, frame);
+        }
+        let header = if frame.mask.is_none() { *prepared.header() } else { frame.header(Rsv::NONE) };
+        self.push_encoded(&header, frame);
+    }
+
+    /// A frame as it is: a control frame.
+    #[inline]
+    pub(crate) fn push(&mut self, frame: OutFrame) {
+        let header = frame.header(Rsv::NONE);
+        self.push_encoded(&header, frame);
+    }
+
+    #[inline]
+    fn push_encoded(&mut self, header: &EncodedHeader, frame: OutFrame) {
         let len = header.as_slice().len().saturating_add(frame.payload.len());
         self.len = self.len.saturating_add(len);
         if len >= SHARE_MIN && frame.mask.is_none() {
@@ -127,7 +163,7 @@ impl Outbox {
             self.seal_tail();
         }
         let mut bytes = Vec::new();
-        frame.copy_to(&frame.header(), &mut bytes);
+        frame.copy_to(&frame.header(Rsv::NONE), &mut bytes);
         self.len = self.len.saturating_add(bytes.len());
         let mut at = usize::from(self.front_sent > 0);
         while let Some(Piece::Urgent { opcode, frame: waiting }) = self.pieces.get_mut(at) {
@@ -143,7 +179,7 @@ impl Outbox {
 
     /// Drops everything; a frame that has begun to leave stays torn.
     pub(crate) fn clear(&mut self) {
-        *self = Self::default();
+        *self = Self { deflater: self.deflater.take(), ..Self::default() };
     }
 
     /// Gives the queue's own memory back if it is empty.

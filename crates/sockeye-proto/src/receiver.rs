@@ -2,14 +2,17 @@
 //!
 //! Memory follows the bytes that came, never the length a header announces. Input is consumed at once: what is unfinished
 //! lives in the [`Receiver`], so nothing is lost when the future that fed it is dropped.
+//!
+//! A compressed message is inflated in pieces of [`PIECE`] bytes; what is less of one that is unfinished is kept as it came.
 use std::time::Instant;
 
 use bytes::{BufMut, Bytes, buf::Limit};
 
 use crate::{
-    CloseFrame, ControlPayload, Event, Limits, Message, Role, Utf8Bytes,
+    CloseFrame, ControlPayload, DeflateParams, Event, Limits, Message, Role, Utf8Bytes,
+    deflate::{Inflater, Inflating, PIECE},
     error::Fault,
-    frame::{Header, HeaderError, MaskKey, OpCode},
+    frame::{Header, HeaderError, MaskKey, OpCode, Rsv},
     utf8::Utf8Stream,
 };
 
@@ -35,6 +38,8 @@ pub(crate) struct Receiver {
     role: Role,
     frame: Frame,
     message: Option<Box<Partial>>,
+    /// Only if both ends agreed upon permessage-deflate.
+    inflater: Option<Inflater>,
 }
 
 /// ```text
@@ -54,11 +59,12 @@ enum Frame {
 #[derive(Debug)]
 struct Partial {
     kind: Kind,
-    /// Unmasked and checked up to `checked`; beyond that, bytes just read.
+    /// Unmasked and checked up to `checked`; beyond that, bytes just read. Of a compressed message, what is not inflated yet.
     payload: Vec<u8>,
     checked: usize,
     fragments: usize,
     since: Instant,
+    inflating: Option<Box<Inflating>>,
 }
 
 #[derive(Debug)]
@@ -69,7 +75,12 @@ enum Kind {
 
 impl Receiver {
     pub(crate) fn new(role: Role) -> Self {
-        Self { role, frame: Frame::Header(HeaderReader::default()), message: None }
+        Self { role, frame: Frame::Header(HeaderReader::default()), message: None, inflater: None }
+    }
+
+    /// From now on messages may be compressed.
+    pub(crate) fn set_deflate(&mut self, agreed: &DeflateParams) {
+        self.inflater = Inflater::new(self.role, agreed);
     }
 
     /// Reads `input` until something is whole or nothing is left. Returns how much was consumed.
@@ -99,7 +110,10 @@ impl Receiver {
     /// Memory of the message itself, for reading the rest of a large payload into; [`Self::payload_read`] takes it up.
     pub(crate) fn payload_space(&mut self) -> Option<Limit<&mut Vec<u8>>> {
         let Frame::Data { remaining, fin, .. } = self.frame else { return None };
-        let partial = self.message.as_mut().filter(|partial| partial.checked >= DIRECT_READ_MIN)?;
+        let partial = self.message.as_mut()?;
+        if partial.checked < DIRECT_READ_MIN || partial.inflating.is_some() {
+            return None;
+        }
         partial.make_room(1, remaining, fin);
         let spare = partial.payload.capacity().saturating_sub(partial.payload.len());
         let most = usize::try_from(remaining).unwrap_or(usize::MAX);
@@ -113,6 +127,9 @@ impl Receiver {
         let fresh = partial.absorb(*mask, *offset)?;
         *offset = offset.wrapping_add(fresh);
         *remaining = remaining.saturating_sub(fresh);
+        if let Some(inflater) = &mut self.inflater {
+            partial.inflate(inflater)?;
+        }
         if *remaining > 0 {
             return Ok(Step::More);
         }
@@ -120,7 +137,7 @@ impl Receiver {
         self.frame = Frame::Header(HeaderReader::default());
         match self.message.take_if(|_| fin) {
             Some(partial) => {
-                *slot = Some(Event::Message(partial.finish()?));
+                *slot = Some(Event::Message(partial.finish(self.inflater.as_mut())?));
                 Ok(Step::Event)
             }
             None => Ok(Step::More),
@@ -140,7 +157,7 @@ impl Receiver {
     /// Bytes of memory held for what is unfinished.
     pub(crate) fn held(&self) -> usize {
         let control = if let Frame::Control { payload, .. } = &self.frame { payload.capacity() } else { 0 };
-        self.message.as_ref().map_or(0, |partial| partial.payload.capacity()).saturating_add(control)
+        self.message.as_ref().map_or(0, |partial| partial.held()).saturating_add(control)
     }
 
     #[inline]
@@ -169,15 +186,24 @@ impl Receiver {
                 mask.apply(payload, 0);
             }
             self.frame = Frame::Header(HeaderReader::default());
-            return (used.saturating_add(payload.len()), finish_frame(header.opcode, payload, slot));
+            let consumed = used.saturating_add(payload.len());
+            let inflater = self.inflater.as_mut().filter(|_| header.rsv == Rsv::COMPRESSED);
+            return match inflater {
+                Some(inflater) => (consumed, finish_compressed(header.opcode, payload, inflater, limits, slot)),
+                None => (consumed, finish_frame(header.opcode, payload, slot)),
+            };
         }
-        (used, self.begin(&header, now, slot))
+        (used, self.begin(&header, limits, now, slot))
     }
 
     /// What RFC 6455 and the limits say of a header before any of its payload is looked at.
     #[inline]
     fn admit(&self, header: &Header, limits: &Limits) -> Result<(), Fault> {
-        if header.rsv.any() {
+        // "An endpoint MUST NOT set the 'Per-Message Compressed' bit of control frames and non-first fragments of a data
+        // message" (RFC 7692 section 6.1).
+        let is_first = matches!(header.opcode, OpCode::Text | OpCode::Binary);
+        let is_compressed = header.rsv == Rsv::COMPRESSED && is_first && self.inflater.is_some();
+        if header.rsv.any() && !is_compressed {
             return Err(Fault::ReservedBits);
         }
         match (self.role, header.mask) {
@@ -188,17 +214,18 @@ impl Receiver {
         if header.opcode.is_control() {
             return Ok(());
         }
-        let (so_far, fragments) = match (&self.message, header.opcode) {
-            (Some(partial), OpCode::Continuation) => (partial.payload.len(), partial.fragments),
+        let (so_far, fragments, is_compressed) = match (&self.message, header.opcode) {
+            (Some(partial), OpCode::Continuation) => (partial.came(), partial.fragments, partial.inflating.is_some()),
             (None, OpCode::Continuation) => return Err(Fault::UnexpectedContinuation),
             (Some(_), _) => return Err(Fault::UnfinishedMessage),
-            (None, _) => (0, 0),
+            (None, _) => (0, 0, is_compressed),
         };
         let len = usize::try_from(header.len).unwrap_or(usize::MAX);
         if len > limits.max_frame {
             return Err(Fault::FrameTooBig);
         }
-        if so_far.saturating_add(len) > limits.max_message {
+        let most = if is_compressed { Inflating::max_compressed(limits) } else { limits.max_message };
+        if so_far.saturating_add(len) > most {
             return Err(Fault::MessageTooBig);
         }
         if fragments >= limits.max_fragments {
@@ -208,14 +235,24 @@ impl Receiver {
     }
 
     /// Begins a frame whose payload is not whole in the input, or that is part of a longer message.
-    fn begin(&mut self, header: &Header, now: Instant, slot: &mut Option<Event>) -> Result<Step, Fault> {
+    fn begin(
+        &mut self,
+        header: &Header,
+        limits: &Limits,
+        now: Instant,
+        slot: &mut Option<Event>,
+    ) -> Result<Step, Fault> {
         if header.opcode.is_control() {
             let remaining = usize::try_from(header.len).unwrap_or_default();
             let payload = Vec::with_capacity(remaining);
             self.frame = Frame::Control { opcode: header.opcode, mask: header.mask, payload, remaining };
             return Ok(Step::More);
         }
-        let partial = self.message.get_or_insert_with(|| Box::new(Partial::new(header.opcode, now)));
+        let partial = self.message.get_or_insert_with(|| {
+            let inflater = self.inflater.as_ref().filter(|_| header.rsv == Rsv::COMPRESSED);
+            let inflating = inflater.map(|inflater| Box::new(inflater.begin(limits)));
+            Box::new(Partial::new(header.opcode, now, inflating))
+        });
         partial.fragments = partial.fragments.saturating_add(1);
         self.frame = Frame::Data { fin: header.fin, mask: header.mask, offset: 0, remaining: header.len };
         // An empty fragment is whole already.
@@ -227,6 +264,7 @@ impl Receiver {
             return (input.len(), Ok(Step::More));
         };
         let take = usize::try_from(*remaining).map_or(input.len(), |remaining| remaining.min(input.len()));
+        let take = take.min(partial.room());
         partial.make_room(take, *remaining, *fin);
         partial.payload.extend_from_slice(input.get(..take).unwrap_or_default());
         (take, self.payload_read(slot))
@@ -266,14 +304,55 @@ fn finish_frame(opcode: OpCode, payload: &[u8], slot: &mut Option<Event>) -> Res
     Ok(Step::Event)
 }
 
+/// [`finish_frame`] for a message that is compressed.
+fn finish_compressed(
+    opcode: OpCode,
+    payload: &[u8],
+    inflater: &mut Inflater,
+    limits: &Limits,
+    slot: &mut Option<Event>,
+) -> Result<Step, Fault> {
+    let mut kind = Kind::new(opcode);
+    let bytes = inflater.finish(inflater.begin(limits), payload, kind.text())?;
+    *slot = Some(Event::Message(if opcode == OpCode::Text { text(bytes)? } else { Message::Binary(bytes) }));
+    Ok(Step::Event)
+}
+
 fn text(payload: Bytes) -> Result<Message, Fault> {
     Utf8Bytes::try_from(payload).map(Message::Text).map_err(|_| Fault::InvalidUtf8)
 }
 
+impl Kind {
+    fn new(opcode: OpCode) -> Self {
+        if opcode == OpCode::Text { Self::Text(Utf8Stream::default()) } else { Self::Binary }
+    }
+
+    fn text(&mut self) -> Option<&mut Utf8Stream> {
+        match self {
+            Self::Text(stream) => Some(stream),
+            Self::Binary => None,
+        }
+    }
+}
+
 impl Partial {
-    fn new(opcode: OpCode, now: Instant) -> Self {
-        let kind = if opcode == OpCode::Text { Kind::Text(Utf8Stream::default()) } else { Kind::Binary };
-        Self { kind, payload: Vec::new(), checked: 0, fragments: 0, since: now }
+    fn new(opcode: OpCode, now: Instant, inflating: Option<Box<Inflating>>) -> Self {
+        Self { kind: Kind::new(opcode), payload: Vec::new(), checked: 0, fragments: 0, since: now, inflating }
+    }
+
+    /// Bytes of payload that came, compressed if the message is.
+    fn came(&self) -> usize {
+        self.inflating.as_ref().map_or(0, |inflating| inflating.consumed()).saturating_add(self.payload.len())
+    }
+
+    /// Bytes of memory that it takes.
+    fn held(&self) -> usize {
+        self.inflating.as_ref().map_or(0, |inflating| inflating.held()).saturating_add(self.payload.capacity())
+    }
+
+    /// Bytes that may come before [`Self::inflate`] wants to see them.
+    fn room(&self) -> usize {
+        if self.inflating.is_some() { PIECE.saturating_sub(self.payload.len()) } else { usize::MAX }
     }
 
     /// Makes room for `needed` more bytes, and ahead of them for about as many as came so far, but never for more than
@@ -285,7 +364,7 @@ impl Partial {
         }
         let ahead = needed.max(self.payload.len().min(GROWTH_MAX));
         let most = if fin { usize::try_from(remaining).unwrap_or(usize::MAX) } else { usize::MAX };
-        self.payload.reserve_exact(ahead.min(most));
+        self.payload.reserve_exact(ahead.min(most).min(self.room()));
     }
 
     /// Unmasks and checks the bytes just read; returns how many they were.
@@ -294,7 +373,7 @@ impl Partial {
         if let Some(mask) = mask {
             mask.apply(fresh, offset);
         }
-        if let Kind::Text(stream) = &mut self.kind {
+        if let (Kind::Text(stream), None) = (&mut self.kind, &self.inflating) {
             stream.feed(fresh).map_err(|_| Fault::InvalidUtf8)?;
         }
         let count = fresh.len() as u64;
@@ -302,7 +381,23 @@ impl Partial {
         Ok(count)
     }
 
-    fn finish(self) -> Result<Message, Fault> {
+    /// Inflates a whole piece of a compressed message.
+    fn inflate(&mut self, inflater: &mut Inflater) -> Result<(), Fault> {
+        if let Some(inflating) = &mut self.inflating
+            && self.payload.len() >= PIECE
+        {
+            inflater.inflate(inflating, &self.payload, self.kind.text())?;
+            self.payload.clear();
+            self.checked = 0;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self, inflater: Option<&mut Inflater>) -> Result<Message, Fault> {
+        if let (Some(inflating), Some(inflater)) = (self.inflating, inflater) {
+            let bytes = inflater.finish(*inflating, &self.payload, self.kind.text())?;
+            return if self.kind.text().is_some() { text(bytes) } else { Ok(Message::Binary(bytes)) };
+        }
         match self.kind {
             Kind::Text(stream) if !stream.is_complete() => Err(Fault::InvalidUtf8),
             Kind::Text(_) => text(Bytes::from(self.payload)),

@@ -1,7 +1,7 @@
 //! What a server is started with.
 use std::{net::SocketAddr, time::Duration};
 
-use sockeye::OriginPolicy;
+use sockeye::{Deflate, OriginPolicy};
 
 use crate::{Site, Tls};
 
@@ -33,6 +33,8 @@ pub struct ServerOptions {
     pub max_message: usize,
     /// Frames a message to the echo may have. Default: 1,024.
     pub max_fragments: usize,
+    /// Compression for clients of the echo that offer it. Default: none.
+    pub deflate: Option<Deflate>,
     /// Who gets in at all.
     pub admission: Admission,
     /// How long clients have to answer the Close frame when the server stops. Default: 5 s.
@@ -52,6 +54,7 @@ impl ServerOptions {
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             max_message: limits.max_message,
             max_fragments: limits.max_fragments,
+            deflate: None,
             admission: Admission::default(),
             drain: Duration::from_secs(5),
         }

@@ -1,7 +1,7 @@
 //! The client under test for the Autobahn suite: `autobahn_client HOST:PORT` runs every case of a fuzzing server.
 //!
 //! With the feature `http2`, `autobahn_client HOST:PORT --http2` does it over HTTP/2, to a proxy before the suite.
-use sockeye::{Client, Config, Error, Transport, WebSocket};
+use sockeye::{Client, Config, Deflate, Error, Transport, WebSocket};
 
 const AGENT: &str = "sockeye";
 
@@ -30,6 +30,8 @@ async fn open(url: &str) -> Result<WebSocket<Transport>, Error> {
         config.limits.max_frame = MAX_MESSAGE;
         config.limits.max_fragments = 100_000;
     }));
+    // The suite's cases about compression count only what is compressed.
+    let client = client.deflate(Deflate::default().server_takeover(true).client_takeover(true).threshold(0));
     #[cfg(feature = "http2")]
     if std::env::args().nth(2).as_deref() == Some("--http2") {
         return client.http2().connect().await;

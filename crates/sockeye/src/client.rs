@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue};
 use sockeye_proto::{
-    Config, Connection,
+    Config, Connection, Deflate,
     handshake::{ClientRequest, Established, HandshakeLimits, ReadResponse, ResponseProgress, Subprotocol},
 };
 use tokio::{
@@ -14,7 +14,7 @@ use tokio::{
 use crate::{
     Error, RedirectPolicy, Transport, WebSocket,
     route::{Http, Route},
-    socket::Agreed,
+    socket::{Agreed, extensions},
     timer::{deadline, now},
 };
 
@@ -111,6 +111,23 @@ impl Client {
     #[must_use]
     pub fn origin(self, origin: &str) -> Self {
         self.change(|request| Ok(request.origin(origin)?))
+    }
+
+    /// Offers compression of messages (permessage-deflate, RFC 7692). Whether the server takes it is in
+    /// [`WebSocket::extensions`].
+    ///
+    /// Needs the feature `deflate`; without it nothing is offered.
+    ///
+    /// ```no_run
+    /// # async fn run() -> Result<(), sockeye::Error> {
+    /// let socket = sockeye::Client::new("ws://127.0.0.1:7071/echo")?.deflate(sockeye::Deflate::default()).connect().await?;
+    /// assert!(socket.extensions().starts_with("permessage-deflate"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn deflate(self, policy: Deflate) -> Self {
+        self.change(|request| Ok(request.deflate(policy)))
     }
 
     /// Sets limits and keepalive of the connection.
@@ -342,9 +359,13 @@ async fn shake_hands<S: AsyncRead + AsyncWrite + Unpin>(
     io.write_all(&head).await.map_err(Error::io)?;
     io.flush().await.map_err(Error::io)?;
     *reader = Some(response);
-    let Established { subprotocol, rest, .. } = read_response(&mut io, reader).await?;
-    let connection = Connection::client(config, rand::random, now());
-    Ok(WebSocket::new(io, connection, &rest, Agreed { protocol: subprotocol, url, ..Agreed::default() }))
+    let Established { subprotocol, deflate, response, rest, .. } = read_response(&mut io, reader).await?;
+    let mut connection = Connection::client(config, rand::random, now());
+    if let Some(agreed) = &deflate {
+        connection = connection.with_deflate(agreed);
+    }
+    let extensions = extensions(response.headers());
+    Ok(WebSocket::new(io, connection, &rest, Agreed { protocol: subprotocol, extensions, url }))
 }
 
 async fn read_response(

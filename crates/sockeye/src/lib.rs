@@ -32,7 +32,7 @@
 //! # }
 //! ```
 //!
-//! [`Client`] sets headers, subprotocols, limits and keepalive before connecting; [`Handshake`] lets a server look at a
+//! [`Client`] sets headers, subprotocols, compression, limits and keepalive before connecting; [`Handshake`] lets a server look at a
 //! request before it accepts or rejects it. Every limit a peer can push against is in [`Limits`], by name, with its
 //! default. The protocol itself, without tokio, is the crate [`sockeye_proto`], here as [`proto`].
 //!
@@ -87,8 +87,9 @@ pub use server::{Handshake, HttpRequest, ServerConfig, accept};
 pub use socket::WebSocket;
 pub use sockeye_proto as proto;
 pub use sockeye_proto::{
-    CloseCode, CloseFrame, CloseOutcome, CloseReason, Config, ControlPayload, Event, InvalidCloseCode, Keepalive,
-    Limits, Message, Party, PayloadTooLong, Prepared, Rate, ReadyState, Role, SendError, Utf8Bytes,
+    CloseCode, CloseFrame, CloseOutcome, CloseReason, Config, ControlPayload, Deflate, DeflateBudget, Event,
+    InvalidCloseCode, InvalidDeflate, Keepalive, Limits, Message, Party, PayloadTooLong, Prepared, Rate, ReadyState,
+    Role, SendError, Utf8Bytes,
     handshake::{
         HandshakeLimits, InvalidOrigin, InvalidSubprotocol, OriginPolicy, Refusal, Subprotocol, SubprotocolPolicy,
     },

@@ -4,7 +4,7 @@ use std::{io, sync::Arc, time::Duration};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, Request, StatusCode};
 use sockeye_proto::{
-    Config, Connection,
+    Config, Connection, Deflate,
     handshake::{
         HandshakeLimits, Offer, OriginPolicy, ReadRequest, Refusal, RequestProgress, Subprotocol, SubprotocolPolicy,
         is_upgrade, write_response,
@@ -15,7 +15,12 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{Error, WebSocket, socket::Agreed, timer::now, transport::tcp_stream_under};
+use crate::{
+    Error, WebSocket,
+    socket::{Agreed, extensions},
+    timer::now,
+    transport::tcp_stream_under,
+};
 
 /// After a refusal, so much of what the peer still sends is read away, for so long: closing with input unread would reset
 /// the connection, and the peer might never see the answer.
@@ -46,6 +51,9 @@ pub struct ServerConfig {
     pub origins: OriginPolicy,
     /// Which subprotocols are spoken, and what happens to clients that speak none of them.
     pub subprotocols: SubprotocolPolicy,
+    /// Compression of messages (permessage-deflate, RFC 7692) for clients that offer it. `None`, the default, declines.
+    /// Needs the feature `deflate`; without it every offer is declined.
+    pub deflate: Option<Deflate>,
 }
 
 impl ServerConfig {
@@ -65,6 +73,7 @@ impl Default for ServerConfig {
             handshake: HandshakeLimits::default(),
             origins: OriginPolicy::any(),
             subprotocols: SubprotocolPolicy::none(),
+            deflate: None,
         }
     }
 }
@@ -142,7 +151,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> HttpRequest<S> {
         let checked = Offer::check(&self.request).and_then(|offer| {
             offer.check_origin(&config.origins)?;
             let subprotocol = offer.select(&config.subprotocols)?;
-            Ok((offer, subprotocol))
+            Ok((offer.deflate(config.deflate.clone()), subprotocol))
         });
         match checked {
             Ok((offer, subprotocol)) => {
@@ -231,6 +240,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Handshake<S> {
         self
     }
 
+    /// Sets the compression of this connection in place of the [`ServerConfig`]'s; `None` declines it.
+    #[must_use]
+    pub fn deflate(mut self, policy: impl Into<Option<Deflate>>) -> Self {
+        self.offer = self.offer.deflate(policy);
+        self
+    }
+
     /// Accepts.
     ///
     /// # Errors
@@ -267,8 +283,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Handshake<S> {
         let mut head = BytesMut::new();
         write_response(&accepted.response, b"", &mut head);
         timeout(limit, write(&mut io, &head)).await.map_err(|_| Error::timeout("the response"))?.map_err(Error::io)?;
-        let connection = Connection::server(config, now());
-        Ok(WebSocket::new(io, connection, &rest, Agreed { protocol: accepted.subprotocol, ..Agreed::default() }))
+        let mut connection = Connection::server(config, now());
+        if let Some(agreed) = &accepted.deflate {
+            connection = connection.with_deflate(agreed);
+        }
+        let extensions = extensions(accepted.response.headers());
+        Ok(WebSocket::new(io, connection, &rest, Agreed { protocol: accepted.subprotocol, extensions, url: None }))
     }
 
     /// Rejects with a status, such as 401, 403 or 503, or with a [`Refusal`] that has headers and a reason of its own; and

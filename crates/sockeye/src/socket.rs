@@ -1,5 +1,6 @@
 //! [`WebSocket`]: a connection one can receive from and send to.
 use std::{
+    borrow::Cow,
     fmt,
     future::poll_fn,
     io,
@@ -7,6 +8,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use http::header::{HeaderMap, SEC_WEBSOCKET_EXTENSIONS};
 use sockeye_proto::{
     CloseCode, CloseFrame, CloseOutcome, CloseReason, Connection, ControlPayload, Event, Message, Prepared, ReadyState,
     Role, SendError, handshake::Subprotocol,
@@ -50,9 +52,17 @@ pub struct WebSocket<S = TcpStream> {
 #[derive(Debug, Default)]
 pub(crate) struct Agreed {
     pub(crate) protocol: Option<Subprotocol>,
-    /// The value of `Sec-WebSocket-Extensions`.
-    pub(crate) extensions: Box<str>,
+    /// The value of `Sec-WebSocket-Extensions`. The usual one takes no memory.
+    pub(crate) extensions: Cow<'static, str>,
     pub(crate) url: Option<Box<str>>,
+}
+
+/// What the response says of extensions.
+pub(crate) fn extensions(headers: &HeaderMap) -> Cow<'static, str> {
+    /// What a server answers by default to what browsers offer.
+    const USUAL: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+    let value = headers.get(SEC_WEBSOCKET_EXTENSIONS).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if value == USUAL { USUAL.into() } else { value.to_owned().into() }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {

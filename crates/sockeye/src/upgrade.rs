@@ -11,7 +11,7 @@ use http::{Method, Request, Response, StatusCode, Version};
 use hyper::{ext::Protocol, upgrade::OnUpgrade};
 use hyper_util::{rt::TokioIo, server::conn::auto};
 use sockeye_proto::{
-    Config, Connection,
+    Config, Connection, DeflateParams,
     handshake::{Offer, Refusal, Subprotocol},
 };
 use tokio::{
@@ -19,7 +19,12 @@ use tokio::{
     time::{Timeout, timeout},
 };
 
-use crate::{Error, ServerConfig, Transport, WebSocket, socket::Agreed, timer::now, upgraded::Upgraded};
+use crate::{
+    Error, ServerConfig, Transport, WebSocket,
+    socket::{Agreed, extensions},
+    timer::now,
+    upgraded::Upgraded,
+};
 
 /// Answers a request that hyper, axum or another server built on hyper has read: over HTTP/1.1 as RFC 6455 says, over
 /// HTTP/2 as RFC 8441 says.
@@ -165,12 +170,18 @@ impl UpgradeRequest {
     fn accept_on(self, config: &ServerConfig) -> Result<(Response<()>, Upgrade), Refusal> {
         self.offer.check_origin(&config.origins)?;
         let subprotocol = self.offer.select(&config.subprotocols)?;
+        let offer = self.offer.deflate(config.deflate.clone());
         let accepted =
-            self.offer.accept(subprotocol).map_err(|_| Refusal::with_status(StatusCode::INTERNAL_SERVER_ERROR))?;
+            offer.accept(subprotocol).map_err(|_| Refusal::with_status(StatusCode::INTERNAL_SERVER_ERROR))?;
         let upgrade = Upgrade {
             upgraded: Box::pin(timeout(config.handshake.timeout, self.on_upgrade)),
             config: Arc::clone(&config.connection),
-            agreed: Agreed { protocol: accepted.subprotocol, ..Agreed::default() },
+            deflate: accepted.deflate,
+            agreed: Agreed {
+                protocol: accepted.subprotocol,
+                extensions: extensions(accepted.response.headers()),
+                url: None,
+            },
         };
         Ok((accepted.response, upgrade))
     }
@@ -184,6 +195,7 @@ impl UpgradeRequest {
 pub struct Upgrade {
     upgraded: Pin<Box<Timeout<OnUpgrade>>>,
     config: Arc<Config>,
+    deflate: Option<DeflateParams>,
     agreed: Agreed,
 }
 
@@ -195,7 +207,10 @@ impl Future for Upgrade {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let upgraded = ready!(self.upgraded.as_mut().poll(cx)).map_err(|_elapsed| Error::timeout("the response"))?;
         let (transport, rest) = take_apart(upgraded.map_err(std::io::Error::other)?)?;
-        let connection = Connection::server(Arc::clone(&self.config), now());
+        let mut connection = Connection::server(Arc::clone(&self.config), now());
+        if let Some(agreed) = self.deflate.take() {
+            connection = connection.with_deflate(&agreed);
+        }
         let agreed = std::mem::take(&mut self.agreed);
         Poll::Ready(Ok(WebSocket::new(transport, connection, &rest, agreed)))
     }

@@ -25,7 +25,7 @@ pub struct ReceiveHalf {
     config: Arc<Config>,
     role: Role,
     state: State,
-    receiver: Receiver,
+    pub(super) receiver: Receiver,
     event: Option<Event>,
     reply: Option<Reply>,
     control: Rate,

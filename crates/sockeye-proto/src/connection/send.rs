@@ -84,8 +84,8 @@ impl SendHalf {
         if let Some(refuse) = self.refusal(message.len()) {
             return Err(refuse(()).map(|()| message));
         }
-        let opcode = message.opcode();
-        self.push_frame(opcode, message.into_bytes());
+        let frame = self.end.frame(message.opcode(), message.into_bytes());
+        self.outbox.push_message(frame);
         Ok(())
     }
 
@@ -99,10 +99,7 @@ impl SendHalf {
             return Err(refuse(()));
         }
         let frame = self.end.frame(message.opcode(), message.clone().into_bytes());
-        match self.end {
-            End::Server => self.outbox.push_encoded(&prepared.header, frame),
-            End::Client { .. } => self.outbox.push(frame),
-        }
+        self.outbox.push_prepared(prepared, frame);
         Ok(())
     }
 

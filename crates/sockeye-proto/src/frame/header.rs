@@ -8,6 +8,9 @@ impl Rsv {
     /// No bit set: what a frame has unless an extension was agreed upon.
     pub const NONE: Self = Self(0);
 
+    /// RSV1, "Per-Message Compressed" (RFC 7692 section 6): on the first frame of a message that is compressed.
+    pub const COMPRESSED: Self = Self(0x40);
+
     const BITS: u8 = 0x70;
 
     /// Whether any of the three bits is set.

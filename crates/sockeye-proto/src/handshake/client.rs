@@ -12,6 +12,7 @@ use super::response::ReadResponse;
 use super::subprotocol::Subprotocol;
 use super::tunnel::{ReadTunnel, write_connect};
 use super::write::write_request;
+use crate::deflate::{ClientOffer, Deflate};
 
 /// A client's opening handshake before it is sent (RFC 6455 section 4.1).
 ///
@@ -38,6 +39,7 @@ pub struct ClientRequest {
     headers: HeaderMap,
     subprotocols: Vec<Subprotocol>,
     limits: HandshakeLimits,
+    deflate: Option<Deflate>,
 }
 
 impl ClientRequest {
@@ -80,6 +82,7 @@ impl ClientRequest {
             headers: HeaderMap::new(),
             subprotocols: Vec::new(),
             limits: HandshakeLimits::default(),
+            deflate: None,
             url,
         };
         request.headers.insert(header::HOST, request.host_value()?);
@@ -196,6 +199,12 @@ impl ClientRequest {
         (write_connect(host, self.port, authorization), ReadTunnel::new(self.limits))
     }
 
+    /// Offers permessage-deflate (RFC 7692). What the server answers is in [`Established::deflate`](super::Established::deflate).
+    pub fn deflate(mut self, policy: Deflate) -> Self {
+        self.deflate = Some(policy);
+        self
+    }
+
     /// Writes the head to be sent, and waits for the answer.
     ///
     /// `nonce` is chosen anew at random for each connection.
@@ -204,13 +213,13 @@ impl ClientRequest {
         self.set(header::UPGRADE, "websocket");
         self.set(header::CONNECTION, "Upgrade");
         self.set(header::SEC_WEBSOCKET_KEY, &key);
-        self.set_offer();
+        let offered = self.set_offer();
         let mut request = http::Request::new(());
         *request.uri_mut() = self.target;
         *request.headers_mut() = self.headers;
         let mut head = BytesMut::with_capacity(512);
         write_request(&request, &mut head);
-        (head.freeze(), ReadResponse::new(&key, self.subprotocols, self.limits))
+        (head.freeze(), ReadResponse::new(&key, self.subprotocols, offered, self.limits))
     }
 
     /// The host to connect to, and the name for TLS: a name in punycode or an address, IPv6 without brackets.
@@ -255,13 +264,18 @@ impl ClientRequest {
         &self.headers
     }
 
-    /// The headers with which every version of HTTP makes the offer.
-    pub(super) fn set_offer(&mut self) {
+    /// Sets the headers with which every version of HTTP makes the offer. Returns what of compression is offered.
+    pub(super) fn set_offer(&mut self) -> Option<ClientOffer> {
         self.set(header::SEC_WEBSOCKET_VERSION, "13");
         if !self.subprotocols.is_empty() {
             let names: Vec<_> = self.subprotocols.iter().map(Subprotocol::as_str).collect();
             self.set(header::SEC_WEBSOCKET_PROTOCOL, &names.join(", "));
         }
+        let offered = self.deflate.as_ref().and_then(ClientOffer::new);
+        if let Some(offer) = &offered {
+            self.set(header::SEC_WEBSOCKET_EXTENSIONS, &offer.header());
+        }
+        offered
     }
 
     /// `Host`, which has a place of its own in HTTP/2.
@@ -289,7 +303,7 @@ impl ClientRequest {
         value.map_err(|error| Kind::BadUrl(error.to_string()).into())
     }
 
-    /// Only for values made of tokens and base64, which are always valid.
+    /// Only for values made of tokens, base64 and what we offer, which are always valid.
     fn set(&mut self, name: HeaderName, value: &str) {
         if let Ok(value) = HeaderValue::from_str(value) {
             self.headers.insert(name, value);

@@ -164,7 +164,7 @@ impl fmt::Display for HandshakeError {
             Kind::BadUpgrade => "the server's Upgrade header is not websocket, once",
             Kind::BadConnection => "the server's Connection header does not say Upgrade",
             Kind::BadAccept => "the server's Sec-WebSocket-Accept does not answer our key",
-            Kind::ExtensionNotOffered => "the server chose an extension that was not offered",
+            Kind::ExtensionNotOffered => "the server chose an extension, or parameters of one, that were not offered",
             Kind::SubprotocolNotOffered => "the server chose a subprotocol that was not offered",
             Kind::RedirectToPlaintext => "the server redirects from wss:// to ws://",
             Kind::DataBeforeTunnel => "the proxy sends data before it was sent any",

@@ -127,14 +127,14 @@ impl ClientRequest {
         let scheme = if self.is_secure() { Scheme::HTTPS } else { Scheme::HTTP };
         let target = self.target().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         let uri = Uri::builder().scheme(scheme).authority(host).path_and_query(target).build().map_err(bad_url)?;
-        self.set_offer();
+        let deflate = self.set_offer();
         let (headers, subprotocols, limits) = self.into_parts();
         let mut request = Request::new(());
         *request.method_mut() = Method::CONNECT;
         *request.version_mut() = Version::HTTP_2;
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
-        let expected = Expected { accept: String::new(), subprotocols };
+        let expected = Expected { accept: String::new(), subprotocols, deflate };
         Ok((request, AwaitConnect { expected, max_error_body: limits.max_error_body }))
     }
 }
@@ -164,7 +164,7 @@ impl AwaitConnect {
             return Err(Kind::Refused(response).into());
         }
         let (parts, _) = response.into_parts();
-        let subprotocol = self.expected.check_agreed(&parts.headers)?;
-        Ok(Established { response: Response::from_parts(parts, ()), subprotocol, rest: Bytes::new() })
+        let (subprotocol, deflate) = self.expected.check_agreed(&parts.headers)?;
+        Ok(Established { response: Response::from_parts(parts, ()), subprotocol, deflate, rest: Bytes::new() })
     }
 }

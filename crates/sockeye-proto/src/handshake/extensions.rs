@@ -70,6 +70,13 @@ pub(super) fn parse_offers<'a>(
     Ok(offers)
 }
 
+/// Reads the header of an answer, which names one extension.
+pub(super) fn parse_answer(value: &HeaderValue) -> Result<ExtensionOffer, InvalidExtensions> {
+    let mut cursor = Cursor { rest: value.to_str().map_err(|_| InvalidExtensions)? };
+    let answer = cursor.offer()?.ok_or(InvalidExtensions)?;
+    if cursor.rest.is_empty() { Ok(answer) } else { Err(InvalidExtensions) }
+}
+
 fn parse_value(value: &str, offers: &mut Vec<ExtensionOffer>) -> Result<(), InvalidExtensions> {
     let mut cursor = Cursor { rest: value };
     loop {

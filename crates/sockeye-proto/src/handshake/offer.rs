@@ -10,6 +10,7 @@ use super::fields::{self, BodyLength, Single, is_reserved, single};
 use super::origin::OriginPolicy;
 use super::refusal::{Cause, Refusal};
 use super::subprotocol::{Subprotocol, SubprotocolPolicy, parse_list};
+use crate::deflate::{self, Deflate, DeflateParams};
 
 /// A client's opening handshake that has passed every check of RFC 6455 section 4.2.1.
 ///
@@ -41,6 +42,7 @@ pub struct Offer {
     origin: Option<String>,
     subprotocols: Vec<Subprotocol>,
     extensions: Vec<ExtensionOffer>,
+    deflate: Option<Deflate>,
 }
 
 /// With what the response shows that the server has understood the request.
@@ -60,6 +62,8 @@ pub struct Accepted {
     pub response: Response<()>,
     /// The subprotocol that the response names.
     pub subprotocol: Option<Subprotocol>,
+    /// The compression that the response agrees to, for [`Connection::with_deflate`](crate::Connection::with_deflate).
+    pub deflate: Option<DeflateParams>,
 }
 
 /// The program chose a subprotocol that the client had not offered.
@@ -123,7 +127,7 @@ impl Offer {
             parse_list(headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter()).map_err(|_| Cause::BadSubprotocols)?;
         let extensions =
             parse_offers(headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS).iter()).map_err(|_| Cause::BadExtensions)?;
-        Ok(Self { proof, host, origin, subprotocols, extensions })
+        Ok(Self { proof, host, origin, subprotocols, extensions, deflate: None })
     }
 
     /// Refuses an origin that the policy does not allow.
@@ -144,7 +148,32 @@ impl Offer {
         policy.select(&self.subprotocols).map_err(Refusal::from)
     }
 
-    /// Writes the answer (RFC 6455 section 4.2.2). Extensions are declined: the response names none.
+    /// Lets [`accept`](Self::accept) agree to permessage-deflate (RFC 7692), on the first of the client's offers that this
+    /// policy and this end can meet. Without this, or after `None`, it is declined.
+    ///
+    /// ```
+    /// # use sockeye_proto::{Deflate, handshake::Offer};
+    /// # let request = http::Request::get("/").header("Host", "a").header("Upgrade", "websocket")
+    /// #     .header("Connection", "Upgrade").header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+    /// #     .header("Sec-WebSocket-Version", "13")
+    /// #     .header("Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits").body(())?;
+    /// let accepted = Offer::check(&request)?.deflate(Deflate::default()).accept(None)?;
+    /// # if cfg!(feature = "deflate") {
+    /// assert_eq!(
+    ///     accepted.response.headers()["sec-websocket-extensions"],
+    ///     "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
+    /// );
+    /// assert!(accepted.deflate.is_some());
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn deflate(mut self, policy: impl Into<Option<Deflate>>) -> Self {
+        self.deflate = policy.into();
+        self
+    }
+
+    /// Writes the answer (RFC 6455 section 4.2.2). Extensions are declined, but for [`deflate`](Self::deflate).
     ///
     /// # Errors
     ///
@@ -167,7 +196,12 @@ impl Offer {
             }
             headers.insert(header::SEC_WEBSOCKET_PROTOCOL, chosen.to_header_value());
         }
-        Ok(Accepted { response, subprotocol })
+        let agreed = self.deflate.as_ref().and_then(|policy| deflate::accept(policy, &self.extensions));
+        let deflate = agreed.and_then(|(params, answer)| {
+            headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, HeaderValue::try_from(answer).ok()?);
+            Some(params)
+        });
+        Ok(Accepted { response, subprotocol, deflate })
     }
 
     /// The `Origin` header as sent. Browsers always send one, other clients seldom.

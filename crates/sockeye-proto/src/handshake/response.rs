@@ -6,9 +6,11 @@ use super::HandshakeLimits;
 use super::accept_key::accept_key;
 use super::error::{HandshakeError, Kind};
 use super::error_body::ErrorBody;
+use super::extensions::parse_answer;
 use super::fields::{Single, list_contains, single};
 use super::head::{Head, HeadCollector, HeadKind};
 use super::subprotocol::Subprotocol;
+use crate::deflate::{ClientOffer, DeflateParams};
 
 /// Reads the server's answer. The second state of a client's handshake.
 ///
@@ -45,6 +47,7 @@ pub(super) struct Expected {
     /// Only HTTP/1.1 has it.
     pub(super) accept: String,
     pub(super) subprotocols: Vec<Subprotocol>,
+    pub(super) deflate: Option<ClientOffer>,
 }
 
 /// What [`ReadResponse::handle_input`] came to.
@@ -65,14 +68,21 @@ pub struct Established {
     pub response: Response<()>,
     /// The subprotocol that the server chose from those offered.
     pub subprotocol: Option<Subprotocol>,
+    /// The compression that the server agreed to, for [`Connection::with_deflate`](crate::Connection::with_deflate).
+    pub deflate: Option<DeflateParams>,
     /// The input after the head: the first frames.
     pub rest: Bytes,
 }
 
 impl ReadResponse {
-    pub(super) fn new(key: &str, subprotocols: Vec<Subprotocol>, limits: HandshakeLimits) -> Self {
+    pub(super) fn new(
+        key: &str,
+        subprotocols: Vec<Subprotocol>,
+        deflate: Option<ClientOffer>,
+        limits: HandshakeLimits,
+    ) -> Self {
         let collector = HeadCollector::new(HeadKind::Response, limits);
-        let expected = Expected { accept: accept_key(key), subprotocols };
+        let expected = Expected { accept: accept_key(key), subprotocols, deflate };
         Self { state: State::Head(Box::new((collector, expected))) }
     }
 
@@ -95,9 +105,9 @@ impl ReadResponse {
             match response.status() {
                 StatusCode::SWITCHING_PROTOCOLS if !is_http_11 => return Err(Kind::Http10.into()),
                 StatusCode::SWITCHING_PROTOCOLS => {
-                    let subprotocol = state.1.check(response.headers())?;
+                    let (subprotocol, deflate) = state.1.check(response.headers())?;
                     let rest = Bytes::copy_from_slice(rest);
-                    return Ok(ResponseProgress::Done(Established { response, subprotocol, rest }));
+                    return Ok(ResponseProgress::Done(Established { response, subprotocol, deflate, rest }));
                 }
                 // RFC 9110 section 15.2: a client takes any number of these before the final response. Together
                 // they may not be longer than one head.
@@ -135,7 +145,7 @@ impl ReadResponse {
 
 impl Expected {
     /// The checks of RFC 6455 section 4.1, items 2 to 6 of the last list.
-    fn check(self, headers: &HeaderMap) -> Result<Option<Subprotocol>, HandshakeError> {
+    fn check(self, headers: &HeaderMap) -> Result<(Option<Subprotocol>, Option<DeflateParams>), HandshakeError> {
         match single(headers, &header::UPGRADE) {
             Single::One(value) if value.as_bytes().eq_ignore_ascii_case(b"websocket") => {}
             _ => return Err(Kind::BadUpgrade.into()),
@@ -151,19 +161,29 @@ impl Expected {
     }
 
     /// What the server chose of what was offered: the last two items, which every version of HTTP has.
-    pub(super) fn check_agreed(self, headers: &HeaderMap) -> Result<Option<Subprotocol>, HandshakeError> {
-        // No extension is offered yet, so any is one too many.
-        if headers.contains_key(header::SEC_WEBSOCKET_EXTENSIONS) {
-            return Err(Kind::ExtensionNotOffered.into());
-        }
-        match single(headers, &header::SEC_WEBSOCKET_PROTOCOL) {
-            Single::Absent => Ok(None),
-            Single::Repeated => Err(Kind::SubprotocolNotOffered.into()),
+    pub(super) fn check_agreed(
+        self,
+        headers: &HeaderMap,
+    ) -> Result<(Option<Subprotocol>, Option<DeflateParams>), HandshakeError> {
+        let deflate = match (single(headers, &header::SEC_WEBSOCKET_EXTENSIONS), self.deflate) {
+            (Single::Absent, _) => None,
+            (Single::One(_) | Single::Repeated, None) | (Single::Repeated, Some(_)) => {
+                return Err(Kind::ExtensionNotOffered.into());
+            }
+            (Single::One(value), Some(offer)) => {
+                let answer = parse_answer(value).map_err(|_| Kind::ExtensionNotOffered)?;
+                Some(offer.check(&answer).map_err(|_| Kind::ExtensionNotOffered)?)
+            }
+        };
+        let subprotocol = match single(headers, &header::SEC_WEBSOCKET_PROTOCOL) {
+            Single::Absent => None,
+            Single::Repeated => return Err(Kind::SubprotocolNotOffered.into()),
             Single::One(value) => {
                 let chosen = self.subprotocols.into_iter().find(|offered| value == offered.as_str());
-                chosen.map(Some).ok_or_else(|| Kind::SubprotocolNotOffered.into())
+                Some(chosen.ok_or(Kind::SubprotocolNotOffered)?)
             }
-        }
+        };
+        Ok((subprotocol, deflate))
     }
 }
 

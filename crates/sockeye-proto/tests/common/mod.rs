@@ -13,6 +13,9 @@ use sockeye_proto::{
 };
 pub(crate) use sockeye_testing::*;
 
+/// "Per-Message Compressed", to be added to an opcode.
+pub(crate) const RSV1: u8 = 0x40;
+
 /// More outputs than any single input can cause in these tests; beyond it the loop does not end.
 const OUTPUTS_MAX: usize = 100_000;
 
@@ -84,9 +87,14 @@ impl Frame {
 /// Reads everything that an end of this role sent, and panics if RFC 6455 forbids it: wrong masking, reserved bits and
 /// opcodes, lengths that are not minimal, bad control frames, bad fragments, text that is not UTF-8, anything after Close.
 /// Returns the frames and the bytes of the last one if it is torn.
-pub(crate) fn parse(from: Role, mut wire: &[u8]) -> (Vec<Frame>, usize) {
+pub(crate) fn parse(from: Role, wire: &[u8]) -> (Vec<Frame>, usize) {
+    parse_with(from, wire, 0)
+}
+
+/// The same where these reserved bits were agreed upon, for text and binary frames.
+pub(crate) fn parse_with(from: Role, mut wire: &[u8], agreed: u8) -> (Vec<Frame>, usize) {
     let mut frames: Vec<Frame> = Vec::new();
-    while let Some((frame, used)) = parse_one(from, wire) {
+    while let Some((frame, used)) = parse_one(from, wire, agreed) {
         assert!(frames.last().is_none_or(|last| last.opcode() != CLOSE), "{frame:?} after Close");
         if frame.first == FIN | TEXT {
             std::str::from_utf8(&frame.payload).unwrap();
@@ -101,10 +109,11 @@ pub(crate) fn parse(from: Role, mut wire: &[u8]) -> (Vec<Frame>, usize) {
     (frames, wire.len())
 }
 
-fn parse_one(from: Role, wire: &[u8]) -> Option<(Frame, usize)> {
+fn parse_one(from: Role, wire: &[u8], agreed: u8) -> Option<(Frame, usize)> {
     let (&[first, second], rest) = wire.split_first_chunk()?;
-    assert_eq!(first & 0x70, 0, "reserved bits");
     let opcode = first & 0x0f;
+    let allowed = if matches!(opcode, TEXT | BINARY) { agreed } else { 0 };
+    assert_eq!(first & 0x70 & !allowed, 0, "reserved bits");
     assert!(matches!(opcode, 0..=2 | 8..=10), "opcode {opcode}");
     assert_eq!(second & 0x80 != 0, from == Role::Client, "masking");
     assert_ne!(first & FIN, 0, "this crate sends no fragments");
@@ -144,6 +153,10 @@ pub(crate) struct End {
 
 impl End {
     pub(crate) fn new(role: Role, config: Config) -> Self {
+        Self::with(role, config, |connection| connection)
+    }
+
+    pub(crate) fn with(role: Role, config: Config, change: impl FnOnce(Connection) -> Connection) -> Self {
         let start = Instant::now();
         let config = Arc::new(config);
         let connection = match role {
@@ -158,7 +171,7 @@ impl End {
             }
         };
         Self {
-            connection,
+            connection: change(connection),
             events: Vec::new(),
             sent: Vec::new(),
             closed: None,
@@ -340,9 +353,16 @@ impl End {
         frames
     }
 
+    /// The same where compression was agreed upon.
+    pub(crate) fn frames_maybe_compressed(&self) -> Vec<Frame> {
+        let (frames, torn) = parse_with(self.connection.role(), &self.sent, RSV1);
+        assert_eq!(torn, 0, "a torn frame");
+        frames
+    }
+
     /// The Close frame that left last.
     pub(crate) fn close_frame(&self) -> (u16, String) {
-        self.frames().last().expect("a Close frame").close()
+        self.frames_maybe_compressed().last().expect("a Close frame").close()
     }
 
     pub(crate) fn messages(&self) -> Vec<&Message> {

@@ -39,7 +39,7 @@ impl Demos {
             limits.max_frame = options.max_message;
             limits.max_fragments = options.max_fragments;
         });
-        let configs = [echo, chat::limits(), cursors::limits()].map(|limits| {
+        let mut configs = [echo, chat::limits(), cursors::limits()].map(|limits| {
             let connection = Config::with(|config| {
                 config.limits = limits;
                 config.keepalive = Some(Keepalive::default());
@@ -50,6 +50,7 @@ impl Demos {
                 config.subprotocols = subprotocols.clone();
             })
         });
+        configs[0].deflate.clone_from(&options.deflate);
         Ok(Self { site: options.site, configs, chat: chat::Chat::new(), cursors: cursors::room() })
     }
 

@@ -30,7 +30,7 @@ use tokio::{
 
 use crate::{
     Client, Error, Transport, WebSocket,
-    socket::Agreed,
+    socket::{Agreed, extensions},
     timer::{deadline, now},
     upgraded::Upgraded,
 };
@@ -98,9 +98,13 @@ where
         shake_hands(send_request, alive, request, deadline).await
     };
     let result = timeout_at(deadline, attempt).await;
-    let (stream, Established { subprotocol, .. }) = result.unwrap_or_else(|_| Err(Error::timeout("connecting")))?;
-    let connection = sockeye_proto::Connection::client(config, rand::random, now());
-    let agreed = Agreed { protocol: subprotocol, url, ..Agreed::default() };
+    let (stream, Established { subprotocol, deflate, response, .. }) =
+        result.unwrap_or_else(|_| Err(Error::timeout("connecting")))?;
+    let mut connection = sockeye_proto::Connection::client(config, rand::random, now());
+    if let Some(agreed) = &deflate {
+        connection = connection.with_deflate(agreed);
+    }
+    let agreed = Agreed { protocol: subprotocol, extensions: extensions(response.headers()), url };
     Ok(WebSocket::new(Transport::upgraded(Upgraded::new(stream)), connection, &[], agreed))
 }
 

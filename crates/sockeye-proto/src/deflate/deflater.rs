@@ -1,0 +1,151 @@
+//! Messages into their compressed form (RFC 7692 section 7.2.1).
+use bytes::Bytes;
+use zlib_rs::{Deflate, DeflateFlush};
+
+use super::{
+    params::{DeflateParams, Direction},
+    pool::{self, Key},
+    window::Window,
+};
+use crate::Role;
+
+/// What a sync flush ends with, and a message does not: "Remove 4 octets (that are 0x00 0x00 0xff 0xff) from the tail end".
+const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
+
+/// The smallest window there is a compressor for. A client that was told 8 sends its messages as they are.
+const MIN_BITS: u8 = 9;
+
+/// What a connection has for the messages it sends.
+#[derive(Debug)]
+pub(crate) struct Deflater {
+    threshold: usize,
+    form: FormKey,
+    window: Option<Box<Window>>,
+}
+
+impl Deflater {
+    /// `None` if this end compresses nothing.
+    pub(crate) fn new(role: Role, agreed: &DeflateParams) -> Option<Self> {
+        let direction: Direction = if role == Role::Server { agreed.server } else { agreed.client };
+        let key = Key { effort: agreed.effort, bits: direction.bits };
+        let form = FormKey { key, always: agreed.threshold == 0 };
+        let window = Window::new(direction, agreed.reservation.clone());
+        (direction.bits >= MIN_BITS).then_some(Self { threshold: agreed.threshold, form, window })
+    }
+
+    /// The compressed form of a message, if it is wanted and smaller. What is sent as it is leaves no trace in the window.
+    pub(crate) fn deflate(&mut self, message: &[u8]) -> Option<Bytes> {
+        if message.len() < self.threshold {
+            return None;
+        }
+        let compressed = compress(self.form, self.window.as_deref().map_or(&[], Window::bytes), message)?;
+        self.remember(message);
+        Some(compressed)
+    }
+
+    /// The form of a message that all connections with the same parameters share: compressed without a window.
+    pub(crate) fn deflate_shared<'a>(&mut self, message: &[u8], forms: &'a Forms) -> Option<&'a Bytes> {
+        if message.len() < self.threshold {
+            return None;
+        }
+        let compressed = forms.get(self.form, message)?;
+        self.remember(message);
+        Some(compressed)
+    }
+
+    fn remember(&mut self, message: &[u8]) {
+        if let Some(window) = &mut self.window {
+            window.push(message);
+        }
+    }
+}
+
+/// What the compressed form of a message depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FormKey {
+    key: Key,
+    /// Also if it is no smaller.
+    always: bool,
+}
+
+/// Compresses a message with `window` before it. `None` if that makes it no smaller.
+fn compress(form: FormKey, window: &[u8], message: &[u8]) -> Option<Bytes> {
+    let most = if form.always { usize::MAX } else { message.len().saturating_add(TAIL.len()) };
+    pool::with_compressor(form.key, |deflate| {
+        if !window.is_empty() {
+            // Between streams a raw one takes any dictionary.
+            let _ = deflate.set_dictionary(window);
+        }
+        pool::with_scratch(|scratch| run(deflate, message, most, scratch))
+    })
+}
+
+/// `None` if `most` bytes come out, or more.
+fn run(deflate: &mut Deflate, mut message: &[u8], most: usize, scratch: &mut [u8]) -> Option<Bytes> {
+    let mut before = Vec::new();
+    loop {
+        let (total_in, total_out) = (deflate.total_in(), deflate.total_out());
+        deflate.compress(message, scratch, DeflateFlush::SyncFlush).ok()?;
+        let used = usize::try_from(deflate.total_in().saturating_sub(total_in)).ok()?;
+        let written = usize::try_from(deflate.total_out().saturating_sub(total_out)).ok()?;
+        message = message.get(used..)?;
+        let output = scratch.get(..written)?;
+        if before.len().saturating_add(written) >= most {
+            return None;
+        }
+        // A flush is done when it left room.
+        if written < scratch.len() && message.is_empty() {
+            if before.is_empty() {
+                return output.strip_suffix(&TAIL).map(Bytes::copy_from_slice);
+            }
+            before.extend_from_slice(output);
+            before.truncate(before.strip_suffix(&TAIL)?.len());
+            return Some(Bytes::from(before));
+        }
+        before.extend_from_slice(output);
+    }
+}
+
+pub(crate) use forms::Forms;
+
+mod forms {
+    use std::sync::OnceLock;
+
+    use bytes::Bytes;
+
+    use super::{FormKey, compress};
+
+    /// The compressed forms of one message: one for each set of parameters that asked for it, made when the first did. Whoever
+    /// wants one that another thread is making waits for it.
+    ///
+    /// A process has few sets: the bits of a window are seven, and a policy has one effort.
+    #[derive(Debug, Default)]
+    pub(crate) struct Forms(OnceLock<Box<Form>>);
+
+    #[derive(Debug)]
+    struct Form {
+        key: FormKey,
+        /// `None` if the message does not shrink.
+        compressed: Option<Bytes>,
+        next: Forms,
+    }
+
+    impl Forms {
+        pub(super) fn get(&self, key: FormKey, message: &[u8]) -> Option<&Bytes> {
+            let make = || Box::new(Form { key, compressed: compress(key, &[], message), next: Self::default() });
+            let mut forms = self;
+            loop {
+                let form = forms.0.get_or_init(make);
+                if form.key == key {
+                    return form.compressed.as_ref();
+                }
+                forms = &form.next;
+            }
+        }
+
+        /// How many were made.
+        pub(crate) fn count(&self) -> usize {
+            std::iter::successors(self.0.get(), |form| form.next.0.get()).count()
+        }
+    }
+}
