@@ -51,8 +51,10 @@ mod drive;
 mod error;
 mod server;
 mod socket;
+mod split;
 mod stream;
 mod timer;
+mod transfer;
 mod transport;
 
 pub use client::{Client, connect};
@@ -65,6 +67,7 @@ pub use sockeye_proto::{
     Prepared, Rate, ReadyState, Role, SendError, Utf8Bytes,
     handshake::{HandshakeLimits, OriginPolicy, Refusal, Subprotocol, SubprotocolPolicy},
 };
+pub use split::{Receiver, ReuniteError, Sender, SplitTransport, TransportReader, TransportWriter};
 pub use transport::Transport;
 
 /// The README's examples compile.

@@ -42,8 +42,8 @@ use crate::{Error, Transport, drive::Driver, timer::now};
 /// # }
 /// ```
 pub struct WebSocket<S = TcpStream> {
-    driver: Driver<S>,
-    agreed: Agreed,
+    pub(crate) driver: Driver<S>,
+    pub(crate) agreed: Agreed,
 }
 
 /// What the opening handshake settled.
@@ -53,6 +53,12 @@ pub(crate) struct Agreed {
     /// The value of `Sec-WebSocket-Extensions`.
     pub(crate) extensions: Box<str>,
     pub(crate) url: Option<Box<str>>,
+}
+
+impl Agreed {
+    pub(crate) fn protocol(&self) -> Option<&str> {
+        self.protocol.as_ref().map(Subprotocol::as_str)
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
@@ -285,7 +291,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// The subprotocol agreed upon.
     #[must_use]
     pub fn protocol(&self) -> Option<&str> {
-        self.agreed.protocol.as_ref().map(Subprotocol::as_str)
+        self.agreed.protocol()
     }
 
     /// The extensions agreed upon, in the form of the `Sec-WebSocket-Extensions` header; empty if there are none.

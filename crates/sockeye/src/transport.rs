@@ -22,6 +22,10 @@ impl Transport {
         Self(stream)
     }
 
+    pub(crate) fn into_tcp(self) -> TcpStream {
+        self.0
+    }
+
     /// The address of the other end: the server, or what stands in front of it.
     ///
     /// # Errors
