@@ -222,6 +222,27 @@ fn a_close_that_the_sender_starts_has_its_deadline_and_its_answer() {
     assert_eq!((end.send.buffered_amount(), end.send.discarded_amount()), (0, 2), "the time for it is over");
 }
 
+/// The receiver may begin to close as well. Its Close frame and what the answer makes of TCP may wait together.
+#[test]
+fn a_close_that_the_receiver_starts() {
+    for early in [true, false] {
+        let mut end = Halves::new(Role::Server, Config::default());
+        end.send.send(Message::from("queued")).unwrap();
+        end.feed(FIN | PING, b"replaced");
+        end.receive.start_close(Some(CloseFrame::new(CloseCode::NORMAL, "done")), end.now);
+        end.drain_receive();
+        if early {
+            end.exchange();
+        }
+        assert_eq!(end.receive.ready_state(), ReadyState::Closing);
+        end.feed(FIN | CLOSE, &close_payload(1000, b"done"));
+        end.exchange();
+        assert_eq!(end.frames(), [(FIN | TEXT, b"queued".to_vec()), (FIN | CLOSE, close_payload(1000, b"done"))]);
+        assert!(end.write_shut);
+        assert_eq!(end.closed().as_ref().unwrap().initiator(), Party::Local);
+    }
+}
+
 /// A violation, a peer that does not read, a transport that fails: each half learns of it from the other.
 #[test]
 fn failures_cross_over() {

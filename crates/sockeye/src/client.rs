@@ -13,8 +13,8 @@ use tokio::{
 
 use crate::{
     Error, RedirectPolicy, Transport, WebSocket,
+    agreed::Agreed,
     route::{Http, Route},
-    socket::{Agreed, extensions},
     timer::{deadline, now},
 };
 
@@ -364,8 +364,7 @@ async fn shake_hands<S: AsyncRead + AsyncWrite + Unpin>(
     if let Some(agreed) = &deflate {
         connection = connection.with_deflate(agreed);
     }
-    let extensions = extensions(response.headers());
-    Ok(WebSocket::new(io, connection, &rest, Agreed { protocol: subprotocol, extensions, url }))
+    Ok(WebSocket::new(io, connection, &rest, Agreed::new(subprotocol, response.headers(), url)))
 }
 
 async fn read_response(

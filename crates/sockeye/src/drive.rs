@@ -2,43 +2,38 @@
 //! beyond what [`Driver`] holds, so dropping whichever future polled it loses nothing.
 use std::{
     io,
-    pin::{Pin, pin},
+    pin::Pin,
     task::{Context, Poll, ready},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use bytes::Buf;
-use sockeye_proto::{CloseOutcome, Connection, Event, Message, Outgoing, Output};
+use sockeye_proto::{CloseOutcome, Connection, Event, Message, Output};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite},
     task::coop,
 };
 
 use crate::{
     Error,
-    buffer::{Rest, with_thread_buffer},
+    buffer::Rest,
     timer::{Timer, now},
+    transfer,
 };
-
-/// Pieces in one vectored write.
-const SLICES: usize = 32;
-/// The longest time a transport is given to pass on what it has taken; longer ones could leave the clock's range.
-const FLUSH_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// A transport and the protocol on it.
 #[derive(Debug)]
 pub(crate) struct Driver<S> {
     pub(crate) io: S,
     pub(crate) connection: Connection,
-    rest: Rest,
+    pub(crate) rest: Rest,
     timer: Timer,
-    /// The transport holds bytes back in a buffer of its own, as TLS does, and has to pass them on by then.
-    flush_due: Option<Instant>,
+    /// The transport holds bytes back in a buffer of its own, and has to pass them on by then.
+    pub(crate) flush_due: Option<Instant>,
     /// The write side is to be shut down and the transport has not done it yet.
-    shutting_down: bool,
+    pub(crate) shutting_down: bool,
     /// What the transport said when it failed; told when the protocol comes to its end.
-    failure: Option<io::Error>,
-    end: Option<Box<Result<CloseOutcome, ()>>>,
+    pub(crate) failure: Option<io::Error>,
+    pub(crate) end: Option<Box<Result<CloseOutcome, ()>>>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
@@ -54,6 +49,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             failure: None,
             end: None,
         }
+    }
+
+    /// What [`WebSocket::split`](crate::WebSocket::split) took apart.
+    pub(crate) fn from_parts(
+        io: S,
+        connection: Connection,
+        rest: Rest,
+        flush_due: Option<Instant>,
+        shutting_down: bool,
+        failure: Option<io::Error>,
+        end: Option<Box<Result<CloseOutcome, ()>>>,
+    ) -> Self {
+        Self { io, connection, rest, timer: Timer::default(), flush_due, shutting_down, failure, end }
     }
 
     /// The next event, or `None` after the end.
@@ -158,37 +166,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         self.connection.buffered_amount() > 0 || self.flush_due.is_some()
     }
 
-    /// Writes until nothing is queued (ready) or the transport takes no more (pending). Nothing more is asked of a transport
-    /// that has failed.
+    /// Writes until nothing is queued (ready) or the transport takes no more (pending).
+    #[inline]
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while self.connection.buffered_amount() > 0 {
-            let written = poll_write_some(Pin::new(&mut self.io), cx, &self.connection.outgoing());
-            match written {
-                Poll::Ready(Ok(count @ 1..)) => self.connection.outgoing().advance(count),
-                Poll::Ready(result) => {
-                    self.failed(result.err().unwrap_or(io::ErrorKind::WriteZero.into()));
-                    return Poll::Ready(());
-                }
-                Poll::Pending => {
-                    self.connection.handle_write_blocked(now());
-                    return Poll::Pending;
-                }
-            }
-        }
-        self.poll_flush_io(cx)
-    }
-
-    /// Some transports (TLS) have a buffer of their own.
-    fn poll_flush_io(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Poll::Ready(result) = Pin::new(&mut self.io).poll_flush(cx) else {
-            if self.flush_due.is_none() {
-                let limit = self.connection.config().limits.write_timeout.min(FLUSH_MAX);
-                self.flush_due = Some(now() + limit);
-            }
-            return Poll::Pending;
-        };
-        self.flush_due = None;
-        if let Err(error) = result {
+        if let Err(error) = ready!(transfer::poll_write(&mut self.io, &mut self.connection, &mut self.flush_due, cx)) {
             self.failed(error);
         }
         Poll::Ready(())
@@ -204,37 +185,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         Poll::Ready(())
     }
 
-    /// Reads once. Large payloads go straight into their message, all else through the thread's buffer.
+    #[inline]
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some(mut space) = self.connection.payload_space() {
-            let result = ready!(pin!(self.io.read_buf(&mut space)).poll(cx));
-            self.take_read(result.map(|count| count == 0), |connection| connection.handle_payload(now()));
-            return Poll::Ready(());
-        }
-        with_thread_buffer(|buffer| {
-            let mut filled = ReadBuf::new(buffer);
-            let result = ready!(Pin::new(&mut self.io).poll_read(cx, &mut filled));
-            let input = filled.filled_mut();
-            if result.is_err() || input.is_empty() {
-                self.take_read(result.map(|()| true), |_| {});
-                return Poll::Ready(());
-            }
-            let read_at = now();
-            let consumed = self.connection.handle_input(input, read_at);
-            if consumed < input.len() {
-                self.rest = Rest::new(&input[consumed..], read_at);
-            }
-            Poll::Ready(())
-        })
-    }
-
-    /// What a read brought: the end, a failure, or something to `take`.
-    fn take_read(&mut self, at_end: io::Result<bool>, take: impl FnOnce(&mut Connection)) {
-        match at_end {
-            Ok(false) => take(&mut self.connection),
-            Ok(true) => self.connection.handle_eof(now()),
+        match ready!(transfer::poll_read(&mut self.io, &mut self.connection, &mut self.rest, cx, |_| {})) {
+            Ok(true) => {}
+            Ok(false) => self.connection.handle_eof(now()),
             Err(error) => self.failed(error),
         }
+        Poll::Ready(())
     }
 
     /// Ready once this deadline, or the transport's, has passed and was handled.
@@ -262,36 +220,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     fn ended(&mut self, result: Result<CloseOutcome, sockeye_proto::Error>) -> Result<Event, Error> {
         self.end = Some(Box::new(result.clone().map_err(|_| ())));
-        match (result, self.failure.take()) {
-            (Err(error), Some(failure)) if error.is_eof() => Err(Error::io(failure)),
-            (Err(error), _) => Err(Error::protocol(error)),
-            (Ok(outcome), _) => Ok(Event::Closed(Ok(outcome))),
-        }
+        outcome(result, self.failure.take()).map(|outcome| Event::Closed(Ok(outcome)))
     }
 }
 
-/// Writes what is queued in one call. The protocol has copied small frames together, so that mostly it is one piece;
-/// pieces for a transport that takes only one at a time are copied here.
-fn poll_write_some(
-    io: Pin<&mut impl AsyncWrite>,
-    cx: &mut Context<'_>,
-    outgoing: &Outgoing<'_>,
-) -> Poll<io::Result<usize>> {
-    let mut slices = [io::IoSlice::new(&[]); SLICES];
-    let slices = match outgoing.chunks_vectored(&mut slices) {
-        1 => return io.poll_write(cx, &slices[0]),
-        count => &slices[..count],
-    };
-    if io.is_write_vectored() {
-        return io.poll_write_vectored(cx, slices);
+/// What the end is for the program: where the transport's end is the reason, its failure says more.
+pub(crate) fn outcome(
+    result: Result<CloseOutcome, sockeye_proto::Error>,
+    failure: Option<io::Error>,
+) -> Result<CloseOutcome, Error> {
+    match (result, failure) {
+        (Err(error), Some(failure)) if error.is_eof() => Err(Error::io(failure)),
+        (result, _) => result.map_err(Error::protocol),
     }
-    with_thread_buffer(|buffer| {
-        let mut filled = 0;
-        for slice in slices {
-            let take = slice.len().min(buffer.len() - filled);
-            buffer[filled..filled + take].copy_from_slice(&slice[..take]);
-            filled += take;
-        }
-        io.poll_write(cx, &buffer[..filled])
-    })
 }

@@ -51,6 +51,7 @@
 //!   clients over HTTP/2.
 #![forbid(unsafe_code)]
 
+mod agreed;
 mod buffer;
 mod client;
 mod dial;
@@ -65,10 +66,12 @@ mod redirect;
 mod route;
 mod server;
 mod socket;
+mod split;
 mod stream;
 mod timer;
 #[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
 mod tls;
+mod transfer;
 mod transport;
 #[cfg(feature = "http2")]
 mod upgrade;
@@ -94,6 +97,7 @@ pub use sockeye_proto::{
         HandshakeLimits, InvalidOrigin, InvalidSubprotocol, OriginPolicy, Refusal, Subprotocol, SubprotocolPolicy,
     },
 };
+pub use split::{Receiver, ReuniteError, Sender, SplitTransport, TransportReader, TransportWriter};
 #[cfg(feature = "tls")]
 pub use tokio_rustls::rustls;
 pub use transport::Transport;

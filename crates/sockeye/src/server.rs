@@ -15,12 +15,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{
-    Error, WebSocket,
-    socket::{Agreed, extensions},
-    timer::now,
-    transport::tcp_stream_under,
-};
+use crate::{Error, WebSocket, agreed::Agreed, timer::now, transport::tcp_stream_under};
 
 /// After a refusal, so much of what the peer still sends is read away, for so long: closing with input unread would reset
 /// the connection, and the peer might never see the answer.
@@ -287,8 +282,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Handshake<S> {
         if let Some(agreed) = &accepted.deflate {
             connection = connection.with_deflate(agreed);
         }
-        let extensions = extensions(accepted.response.headers());
-        Ok(WebSocket::new(io, connection, &rest, Agreed { protocol: accepted.subprotocol, extensions, url: None }))
+        let agreed = Agreed::new(accepted.subprotocol, accepted.response.headers(), None);
+        Ok(WebSocket::new(io, connection, &rest, agreed))
     }
 
     /// Rejects with a status, such as 401, 403 or 503, or with a [`Refusal`] that has headers and a reason of its own; and

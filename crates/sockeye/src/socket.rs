@@ -1,6 +1,5 @@
 //! [`WebSocket`]: a connection one can receive from and send to.
 use std::{
-    borrow::Cow,
     fmt,
     future::poll_fn,
     io,
@@ -8,17 +7,16 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::header::{HeaderMap, SEC_WEBSOCKET_EXTENSIONS};
 use sockeye_proto::{
     CloseCode, CloseFrame, CloseOutcome, CloseReason, Connection, ControlPayload, Event, Message, Prepared, ReadyState,
-    Role, SendError, handshake::Subprotocol,
+    Role, SendError,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
 };
 
-use crate::{Error, Transport, drive::Driver, timer::now};
+use crate::{Error, Transport, agreed::Agreed, drive::Driver, timer::now};
 
 /// A WebSocket connection over the transport `S`.
 ///
@@ -44,25 +42,8 @@ use crate::{Error, Transport, drive::Driver, timer::now};
 /// # }
 /// ```
 pub struct WebSocket<S = TcpStream> {
-    driver: Driver<S>,
-    agreed: Agreed,
-}
-
-/// What the opening handshake settled.
-#[derive(Debug, Default)]
-pub(crate) struct Agreed {
-    pub(crate) protocol: Option<Subprotocol>,
-    /// The value of `Sec-WebSocket-Extensions`. The usual one takes no memory.
-    pub(crate) extensions: Cow<'static, str>,
-    pub(crate) url: Option<Box<str>>,
-}
-
-/// What the response says of extensions.
-pub(crate) fn extensions(headers: &HeaderMap) -> Cow<'static, str> {
-    /// What a server answers by default to what browsers offer.
-    const USUAL: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
-    let value = headers.get(SEC_WEBSOCKET_EXTENSIONS).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if value == USUAL { USUAL.into() } else { value.to_owned().into() }
+    pub(crate) driver: Driver<S>,
+    pub(crate) agreed: Agreed,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
@@ -308,19 +289,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// The subprotocol agreed upon.
     #[must_use]
     pub fn protocol(&self) -> Option<&str> {
-        self.agreed.protocol.as_ref().map(Subprotocol::as_str)
+        self.agreed.protocol()
     }
 
     /// The extensions agreed upon, in the form of the `Sec-WebSocket-Extensions` header; empty if there are none.
     #[must_use]
     pub fn extensions(&self) -> &str {
-        &self.agreed.extensions
+        self.agreed.extensions()
     }
 
     /// The URL it was connected to; `None` at the server's end.
     #[must_use]
     pub fn url(&self) -> Option<&str> {
-        self.agreed.url.as_deref()
+        self.agreed.url()
     }
 
     /// Bytes queued that the transport has not taken.
@@ -378,8 +359,8 @@ impl<S> fmt::Debug for WebSocket<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WebSocket")
             .field("connection", &self.driver.connection)
-            .field("protocol", &self.agreed.protocol)
-            .field("url", &self.agreed.url)
+            .field("protocol", &self.agreed.protocol())
+            .field("url", &self.agreed.url())
             .finish_non_exhaustive()
     }
 }

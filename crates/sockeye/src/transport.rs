@@ -22,9 +22,9 @@ use crate::upgraded::Upgraded;
 /// socket, with TLS on top or without, through a proxy or not; or a stream of HTTP/2.
 ///
 /// Opaque, so that others can join without changing anybody's types.
-pub struct Transport(Inner);
+pub struct Transport(pub(crate) Inner);
 
-enum Inner {
+pub(crate) enum Inner {
     Tcp(TcpStream),
     #[cfg(unix)]
     Unix(tokio::net::UnixStream),

@@ -19,12 +19,7 @@ use tokio::{
     time::{Timeout, timeout},
 };
 
-use crate::{
-    Error, ServerConfig, Transport, WebSocket,
-    socket::{Agreed, extensions},
-    timer::now,
-    upgraded::Upgraded,
-};
+use crate::{Error, ServerConfig, Transport, WebSocket, agreed::Agreed, timer::now, upgraded::Upgraded};
 
 /// Answers a request that hyper, axum or another server built on hyper has read: over HTTP/1.1 as RFC 6455 says, over
 /// HTTP/2 as RFC 8441 says.
@@ -177,11 +172,7 @@ impl UpgradeRequest {
             upgraded: Box::pin(timeout(config.handshake.timeout, self.on_upgrade)),
             config: Arc::clone(&config.connection),
             deflate: accepted.deflate,
-            agreed: Agreed {
-                protocol: accepted.subprotocol,
-                extensions: extensions(accepted.response.headers()),
-                url: None,
-            },
+            agreed: Agreed::new(accepted.subprotocol, accepted.response.headers(), None),
         };
         Ok((accepted.response, upgrade))
     }

@@ -131,6 +131,16 @@ impl ReceiveHalf {
         self.owe(Reply::nothing());
     }
 
+    /// Starts the closing handshake from this half: the Close frame leaves as a [`Reply`], behind what is queued. Does nothing
+    /// if the connection is closing already.
+    pub fn start_close(&mut self, frame: Option<CloseFrame>, now: Instant) {
+        if matches!(self.state, State::Open) {
+            self.owe(Reply::close(frame, false));
+            self.state = State::CloseSent { until: limits::deadline(now, self.config.limits.close_timeout) };
+            self.watch = None;
+        }
+    }
+
     /// Takes note of what the sending half has to tell.
     pub fn handle_notice(&mut self, notice: Notice) {
         match (*notice.0, &mut self.state) {
@@ -207,6 +217,12 @@ impl ReceiveHalf {
             Some(Event::Message(message)) => Some(message),
             _ => None,
         }
+    }
+
+    /// Whether the next output is a [`Reply`].
+    #[must_use]
+    pub fn has_reply(&self) -> bool {
+        self.reply.is_some()
     }
 
     /// Where the connection is in its life.

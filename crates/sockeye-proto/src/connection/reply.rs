@@ -1,7 +1,7 @@
 //! What the two halves of a connection tell each other.
 use std::{fmt, time::Instant};
 
-use crate::{CloseFrame, ControlPayload, error::Fault};
+use crate::{CloseFrame, ControlPayload, Error, error::Fault};
 
 /// What receiving owes the wire: pongs, pings that look for the peer, the Close frame that ends the conversation.
 ///
@@ -48,6 +48,8 @@ impl Reply {
                 *pong = after.or_else(|| pong.take());
                 *ping = then.or_else(|| ping.take());
             }
+            // The one that this end queued, then what the peer's answer to it makes of TCP.
+            (Owed::Close { shutdown, .. }, Owed::Close { shutdown: then, .. }) => *shutdown |= then,
             (Owed::Control { .. }, newer) | (Owed::Close { .. }, newer @ Owed::Nothing) => *self.0 = newer,
             (Owed::Close { .. } | Owed::Nothing, _) => {}
         }
@@ -87,6 +89,13 @@ pub(super) enum News {
 impl Notice {
     pub(super) fn new(news: News) -> Self {
         Self(Box::new(news))
+    }
+
+    /// Why nothing more can be written, if that is the news. [`Error::is_eof`] stands for whatever made the caller say
+    /// [`handle_eof`](crate::SendHalf::handle_eof).
+    #[must_use]
+    pub fn error(&self) -> Option<Error> {
+        if let News::Failed { fault, .. } = *self.0 { Some(Error::new(fault)) } else { None }
     }
 }
 

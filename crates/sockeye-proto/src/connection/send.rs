@@ -216,6 +216,12 @@ impl SendHalf {
         self.discarded
     }
 
+    /// Whether the next output is a [`Notice`].
+    #[must_use]
+    pub fn has_notice(&self) -> bool {
+        self.notice.is_some()
+    }
+
     /// Whether messages are taken: neither end has begun to close.
     #[must_use]
     pub fn is_open(&self) -> bool {

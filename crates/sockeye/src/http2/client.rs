@@ -30,7 +30,7 @@ use tokio::{
 
 use crate::{
     Client, Error, Transport, WebSocket,
-    socket::{Agreed, extensions},
+    agreed::Agreed,
     timer::{deadline, now},
     upgraded::Upgraded,
 };
@@ -104,7 +104,7 @@ where
     if let Some(agreed) = &deflate {
         connection = connection.with_deflate(agreed);
     }
-    let agreed = Agreed { protocol: subprotocol, extensions: extensions(response.headers()), url };
+    let agreed = Agreed::new(subprotocol, response.headers(), url);
     Ok(WebSocket::new(Transport::upgraded(Upgraded::new(stream)), connection, &[], agreed))
 }
 

@@ -9,7 +9,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, ReadHalf, WriteHalf};
 
 use super::Dice;
 
@@ -221,5 +221,56 @@ impl AsyncWrite for Breaking {
 
     fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
+    }
+}
+
+/// Moves as the pipe inside does, and comes apart as any transport can.
+impl sockeye::SplitTransport for Flaky {
+    type Read = ReadHalf<Self>;
+    type Write = WriteHalf<Self>;
+
+    fn into_halves(self) -> (Self::Read, Self::Write) {
+        tokio::io::split(self)
+    }
+
+    fn from_halves(read: Self::Read, write: Self::Write) -> Self {
+        read.unsplit(write)
+    }
+}
+
+/// Two ends that know nothing of each other, such as two pipes. With no lock around them it can be read while it writes.
+#[derive(Debug)]
+pub(crate) struct Joined<R, W>(pub(crate) R, pub(crate) W);
+
+impl<R: AsyncRead + Unpin, W: Unpin> AsyncRead for Joined<R, W> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl<R: Unpin, W: AsyncWrite + Unpin> AsyncWrite for Joined<R, W> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.1).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.1).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.1).poll_shutdown(cx)
+    }
+}
+
+impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> sockeye::SplitTransport for Joined<R, W> {
+    type Read = R;
+    type Write = W;
+
+    fn into_halves(self) -> (R, W) {
+        (self.0, self.1)
+    }
+
+    fn from_halves(read: R, write: W) -> Self {
+        Self(read, write)
     }
 }
