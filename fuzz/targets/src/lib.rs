@@ -3,6 +3,7 @@
 //! libFuzzer calls them from `fuzz/fuzz_targets/`; `tests/replay.rs` calls them with the inputs in `fuzz/corpus/`.
 #![forbid(unsafe_code)]
 
+mod deflate;
 mod frames;
 mod handshake;
 mod header;
@@ -11,6 +12,7 @@ mod operations;
 mod peer;
 mod transport;
 
+pub use deflate::{deflate, inflate, negotiation};
 pub use frames::{frames_client, frames_server};
 pub use handshake::{handshake_request, handshake_response};
 pub use header::header;
@@ -20,11 +22,14 @@ pub use operations::operations;
 pub type Target = fn(&[u8]);
 
 /// All targets, by the names of their binaries and of their folders in `fuzz/corpus/`.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("header", header),
     ("frames_server", frames_server),
     ("frames_client", frames_client),
     ("handshake_request", handshake_request),
     ("handshake_response", handshake_response),
     ("operations", operations),
+    ("inflate", inflate),
+    ("deflate", deflate),
+    ("negotiation", negotiation),
 ];

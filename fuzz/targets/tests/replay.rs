@@ -47,3 +47,18 @@ fn handshake_response() {
 fn operations() {
     replay("operations");
 }
+
+#[test]
+fn inflate() {
+    replay("inflate");
+}
+
+#[test]
+fn deflate() {
+    replay("deflate");
+}
+
+#[test]
+fn negotiation() {
+    replay("negotiation");
+}
