@@ -71,7 +71,8 @@ impl Watch {
 
     pub(crate) fn heard(&mut self, now: Instant) {
         if let State::Listening { since } = &mut self.state {
-            *since = now;
+            // Input kept for later is handled with the instant at which it was read, which may be an older one.
+            *since = now.max(*since);
         }
     }
 

@@ -3,6 +3,7 @@
 //! libFuzzer calls them from `fuzz/fuzz_targets/`; `tests/replay.rs` calls them with the inputs in `fuzz/corpus/`.
 #![forbid(unsafe_code)]
 
+mod deflate;
 mod detour;
 mod frames;
 mod handshake;
@@ -12,6 +13,7 @@ mod operations;
 mod peer;
 mod transport;
 
+pub use deflate::{deflate, inflate, negotiation};
 pub use detour::detour;
 pub use frames::{frames_client, frames_server};
 pub use handshake::{handshake_request, handshake_response};
@@ -22,7 +24,7 @@ pub use operations::operations;
 pub type Target = fn(&[u8]);
 
 /// All targets, by the names of their binaries and of their folders in `fuzz/corpus/`.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("header", header),
     ("frames_server", frames_server),
     ("frames_client", frames_client),
@@ -30,4 +32,7 @@ pub const TARGETS: [(&str, Target); 7] = [
     ("handshake_response", handshake_response),
     ("detour", detour),
     ("operations", operations),
+    ("inflate", inflate),
+    ("deflate", deflate),
+    ("negotiation", negotiation),
 ];

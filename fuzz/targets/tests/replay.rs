@@ -52,3 +52,18 @@ fn detour() {
 fn operations() {
     replay("operations");
 }
+
+#[test]
+fn inflate() {
+    replay("inflate");
+}
+
+#[test]
+fn deflate() {
+    replay("deflate");
+}
+
+#[test]
+fn negotiation() {
+    replay("negotiation");
+}

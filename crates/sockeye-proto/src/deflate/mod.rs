@@ -16,7 +16,7 @@
 //! | takeover, 12 window bits | up to 4 KiB each way | 3 µs more to compress |
 //! | a compressed message arriving in pieces | 16 KiB, a context (48 KB), what came out so far | |
 //!
-//! The first four lines are asserted by `tests/deflate_memory.rs`. A connection that held contexts of its own would take
+//! The memory is asserted by `tests/deflate_memory.rs`. A connection that held contexts of its own would take
 //! 381 KB and 48 KB at 15 bits, 165 KB and 48 KB at 12.
 //!
 //! # What bounds it
