@@ -22,7 +22,10 @@ async fn pair(
     config: Config,
 ) -> (WebSocket<DuplexStream>, WebSocket<DuplexStream>) {
     let (near, far) = duplex(16 * KIB);
-    let server = ServerConfig { deflate: server, connection: Arc::new(config.clone()), ..ServerConfig::default() };
+    let server = ServerConfig::with(|terms| {
+        terms.deflate = server;
+        terms.connection = Arc::new(config.clone());
+    });
     let request = Client::new("ws://a/").unwrap().config(config);
     let request = if let Some(policy) = client { request.deflate(policy) } else { request };
     let connect = async { request.connect_over(near).await.unwrap() };
@@ -79,7 +82,10 @@ async fn raw(policy: Deflate, config: Config, offer: &str) -> (WebSocket<DuplexS
          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Extensions: {offer}\r\n\r\n"
     );
     peer.write_all(request.as_bytes()).await.unwrap();
-    let config = ServerConfig { deflate: Some(policy), connection: Arc::new(config), ..ServerConfig::default() };
+    let config = ServerConfig::with(|terms| {
+        terms.deflate = Some(policy);
+        terms.connection = Arc::new(config);
+    });
     let socket = Handshake::read(io, &config).await.unwrap().accept().await.unwrap();
     let head = read_head(&mut peer).await;
     (socket, peer, head)
@@ -103,9 +109,8 @@ async fn on_the_wire_a_message_has_its_bit_and_is_smaller() {
 async fn d1_a_bomb_ends_with_1009() {
     let policy = takeover().threshold(0);
     let (mut server, mut client) = pair(Some(policy.clone()), Some(policy), up_to(2 * MIB)).await;
-    let limits = sockeye::Limits { max_message: 64 * KIB, ..sockeye::Limits::default() };
-    let (mut small, mut peer, _) =
-        raw(Deflate::default(), Config { limits, ..Config::default() }, "permessage-deflate").await;
+    let config = Config::with(|config| config.limits.max_message = 64 * KIB);
+    let (mut small, mut peer, _) = raw(Deflate::default(), config, "permessage-deflate").await;
     let bomb = vec![0; 2 * MIB];
     let (sent, got) = tokio::join!(client.send(bomb.clone()), server.recv());
     sent.unwrap();
@@ -127,7 +132,7 @@ async fn d1_a_bomb_ends_with_1009() {
 async fn a_handshake_may_decide_for_itself() {
     for (policy, expected) in [(None, ""), (Some(takeover().client_takeover(false)), "client_no_context_takeover")] {
         let (near, far) = duplex(16 * KIB);
-        let config = ServerConfig { deflate: Some(Deflate::default()), ..ServerConfig::default() };
+        let config = ServerConfig::with(|config| config.deflate = Some(Deflate::default()));
         let client = Client::new("ws://a/").unwrap().deflate(takeover());
         let connect = async { client.connect_over(near).await.unwrap() };
         let accept = async { Handshake::read(far, &config).await.unwrap().deflate(policy).accept().await.unwrap() };

@@ -45,7 +45,7 @@ async fn compression_adds_nothing_to_an_idle_socket() {
 async fn idle(count: usize, deflate: Option<Deflate>) -> usize {
     let is_compressed = deflate.is_some();
     let offer = if is_compressed { "permessage-deflate; client_max_window_bits" } else { "x-none" };
-    let config = ServerConfig { deflate, ..ServerConfig::default() };
+    let config = ServerConfig::with(|config| config.deflate = deflate);
     let message = vec![b'x'; 50 * KIB];
     let frame =
         if is_compressed { masked(FIN | RSV1 | TEXT, &compressed(&message)) } else { masked(FIN | TEXT, &message) };
