@@ -57,8 +57,9 @@ impl Piece {
     }
 }
 
-/// One frame that is a whole message or a control frame.
+/// One frame: a whole message, a part of one, or a control frame.
 pub(crate) struct OutFrame {
+    pub(crate) fin: bool,
     pub(crate) opcode: OpCode,
     pub(crate) payload: Bytes,
     pub(crate) mask: Option<MaskKey>,
@@ -68,7 +69,7 @@ impl OutFrame {
     #[inline]
     fn header(&self) -> EncodedHeader {
         let len = self.payload.len() as u64;
-        Header { fin: true, rsv: Rsv::NONE, opcode: self.opcode, mask: self.mask, len }.encode()
+        Header { fin: self.fin, rsv: Rsv::NONE, opcode: self.opcode, mask: self.mask, len }.encode()
     }
 
     /// Copies the payload behind the header and masks the copy: the payload may be shared with others.
@@ -211,7 +212,7 @@ mod tests {
     use super::*;
 
     fn frame(opcode: OpCode, payload: &'static str) -> OutFrame {
-        OutFrame { opcode, payload: Bytes::from(payload), mask: None }
+        OutFrame { fin: true, opcode, payload: Bytes::from(payload), mask: None }
     }
 
     /// Takes what is queued in steps of `step` bytes.
@@ -248,7 +249,7 @@ mod tests {
         for step in [1, 7, 5_000, 100_000] {
             let mut outbox = Outbox::default();
             outbox.push(frame(OpCode::Text, "before"));
-            outbox.push(OutFrame { opcode: OpCode::Binary, payload: payload.clone(), mask: None });
+            outbox.push(OutFrame { fin: true, opcode: OpCode::Binary, payload: payload.clone(), mask: None });
             outbox.push(frame(OpCode::Text, "after"));
             let mut slices = [IoSlice::new(&[]); 4];
             assert_eq!(outbox.chunks(&mut slices), 4);

@@ -7,7 +7,7 @@ use std::time::Instant;
 use bytes::{BufMut, Bytes, buf::Limit};
 
 use crate::{
-    CloseFrame, ControlPayload, Event, Limits, Message, Role, Utf8Bytes,
+    CloseFrame, ControlPayload, Event, Limits, Message, MessageKind, Part, Role, Utf8Bytes,
     error::Fault,
     frame::{Header, HeaderError, MaskKey, OpCode},
     utf8::Utf8Stream,
@@ -35,6 +35,8 @@ pub(crate) struct Receiver {
     role: Role,
     frame: Frame,
     message: Option<Box<Partial>>,
+    /// Whether messages are handed out as they come.
+    streaming: bool,
 }
 
 /// ```text
@@ -59,6 +61,8 @@ struct Partial {
     checked: usize,
     fragments: usize,
     since: Instant,
+    /// Bytes that came before those of `payload` and have been handed out.
+    delivered: u64,
 }
 
 #[derive(Debug)]
@@ -69,7 +73,39 @@ enum Kind {
 
 impl Receiver {
     pub(crate) fn new(role: Role) -> Self {
-        Self { role, frame: Frame::Header(HeaderReader::default()), message: None }
+        Self { role, frame: Frame::Header(HeaderReader::default()), message: None, streaming: false }
+    }
+
+    pub(crate) fn set_streaming(&mut self, on: bool) {
+        self.streaming = on;
+    }
+
+    #[inline]
+    pub(crate) fn is_streaming(&self) -> bool {
+        self.streaming
+    }
+
+    /// What came of a message since the last part, if parts are wanted of it.
+    #[inline]
+    pub(crate) fn take_part(&mut self) -> Option<Part> {
+        let streaming = self.streaming;
+        self.message.as_mut().filter(|partial| streaming || partial.delivered > 0)?.take_part()
+    }
+
+    /// Time begins anew for a message of which something came, if nobody waits for the whole of it.
+    #[inline]
+    pub(crate) fn progressed(&mut self, now: Instant) {
+        let streaming = self.streaming;
+        if let Some(partial) = self.message.as_mut().filter(|partial| streaming || partial.delivered > 0) {
+            partial.since = now;
+        }
+    }
+
+    /// Bytes that will be held of the unfinished message at the end of its frame: none of one that is handed out in parts.
+    pub(crate) fn held_when_whole(&self) -> usize {
+        let remaining = if let Frame::Data { remaining, .. } = self.frame { remaining } else { 0 };
+        let held = self.message.as_ref().filter(|partial| partial.delivered == 0).map(|partial| partial.payload.len());
+        held.map_or(0, |held| held.saturating_add(usize::try_from(remaining).unwrap_or(usize::MAX)))
     }
 
     /// Reads `input` until something is whole or nothing is left. Returns how much was consumed.
@@ -120,7 +156,7 @@ impl Receiver {
         self.frame = Frame::Header(HeaderReader::default());
         match self.message.take_if(|_| fin) {
             Some(partial) => {
-                *slot = Some(Event::Message(partial.finish()?));
+                *slot = Some(partial.finish()?);
                 Ok(Step::Event)
             }
             None => Ok(Step::More),
@@ -188,12 +224,15 @@ impl Receiver {
         if header.opcode.is_control() {
             return Ok(());
         }
-        let (so_far, fragments) = match (&self.message, header.opcode) {
-            (Some(partial), OpCode::Continuation) => (partial.payload.len(), partial.fragments),
+        let (so_far, fragments, delivered) = match (&self.message, header.opcode) {
+            (Some(partial), OpCode::Continuation) => (partial.payload.len(), partial.fragments, partial.delivered),
             (None, OpCode::Continuation) => return Err(Fault::UnexpectedContinuation),
             (Some(_), _) => return Err(Fault::UnfinishedMessage),
-            (None, _) => (0, 0),
+            (None, _) => (0, 0, 0),
         };
+        if self.streaming || delivered > 0 {
+            return admit_streamed(header.len, delivered.saturating_add(so_far as u64), fragments, limits);
+        }
         let len = usize::try_from(header.len).unwrap_or(usize::MAX);
         if len > limits.max_frame {
             return Err(Fault::FrameTooBig);
@@ -251,6 +290,15 @@ impl Receiver {
     }
 }
 
+/// A frame of a message that is handed out as it comes: what is not held may be longer.
+fn admit_streamed(len: u64, so_far: u64, fragments: usize, limits: &Limits) -> Result<(), Fault> {
+    if so_far.saturating_add(len) > limits.max_streamed {
+        return Err(Fault::MessageTooBig);
+    }
+    let more = usize::try_from(so_far / 1024).unwrap_or(usize::MAX);
+    if fragments >= limits.max_fragments.saturating_add(more) { Err(Fault::TooManyFragments) } else { Ok(()) }
+}
+
 /// A frame that is whole and is all of its message.
 #[inline]
 fn finish_frame(opcode: OpCode, payload: &[u8], slot: &mut Option<Event>) -> Result<Step, Fault> {
@@ -273,7 +321,7 @@ fn text(payload: Bytes) -> Result<Message, Fault> {
 impl Partial {
     fn new(opcode: OpCode, now: Instant) -> Self {
         let kind = if opcode == OpCode::Text { Kind::Text(Utf8Stream::default()) } else { Kind::Binary };
-        Self { kind, payload: Vec::new(), checked: 0, fragments: 0, since: now }
+        Self { kind, payload: Vec::new(), checked: 0, fragments: 0, since: now, delivered: 0 }
     }
 
     /// Makes room for `needed` more bytes, and ahead of them for about as many as came so far, but never for more than
@@ -302,11 +350,34 @@ impl Partial {
         Ok(count)
     }
 
-    fn finish(self) -> Result<Message, Fault> {
+    fn finish(self) -> Result<Event, Fault> {
+        let kind = self.kind();
+        if matches!(&self.kind, Kind::Text(stream) if !stream.is_complete()) {
+            return Err(Fault::InvalidUtf8);
+        }
+        let bytes = Bytes::from(self.payload);
+        Ok(match kind {
+            _ if self.delivered > 0 => Event::Part(Part { kind, bytes, fin: true }),
+            MessageKind::Text => Event::Message(text(bytes)?),
+            MessageKind::Binary => Event::Message(Message::Binary(bytes)),
+        })
+    }
+
+    /// What has come since the last part: checked, and handed out instead of held.
+    fn take_part(&mut self) -> Option<Part> {
+        if self.payload.is_empty() {
+            return None;
+        }
+        let bytes = Bytes::from(std::mem::take(&mut self.payload));
+        self.checked = 0;
+        self.delivered = self.delivered.saturating_add(bytes.len() as u64);
+        Some(Part { kind: self.kind(), bytes, fin: false })
+    }
+
+    fn kind(&self) -> MessageKind {
         match self.kind {
-            Kind::Text(stream) if !stream.is_complete() => Err(Fault::InvalidUtf8),
-            Kind::Text(_) => text(Bytes::from(self.payload)),
-            Kind::Binary => Ok(Message::Binary(Bytes::from(self.payload))),
+            Kind::Text(_) => MessageKind::Text,
+            Kind::Binary => MessageKind::Binary,
         }
     }
 }

@@ -102,6 +102,12 @@ impl Error {
         matches!(*self.0, Kind::Full)
     }
 
+    /// The program asked for what cannot be, such as another message in the middle of one that is sent in parts.
+    #[must_use]
+    pub fn is_misuse(&self) -> bool {
+        matches!(*self.0, Kind::Misuse(_))
+    }
+
     /// Something was to be sent on a connection that is closing or closed.
     #[must_use]
     pub fn is_closed(&self) -> bool {
@@ -199,7 +205,12 @@ impl From<InvalidSubprotocol> for Error {
 
 impl<T> From<SendError<T>> for Error {
     fn from(error: SendError<T>) -> Self {
-        Self(Box::new(if error.is_full() { Kind::Full } else { Kind::Closed }))
+        match error {
+            SendError::Full(_) => Self(Box::new(Kind::Full)),
+            SendError::Unfinished(_) => Self::misuse("a message that is sent in parts is not finished"),
+            SendError::InvalidText(_) => Self::misuse("a text that is not UTF-8 was to be sent"),
+            _ => Self::closed(),
+        }
     }
 }
 

@@ -53,6 +53,7 @@ mod server;
 mod socket;
 mod split;
 mod stream;
+mod streaming;
 mod timer;
 mod transfer;
 mod transport;
@@ -63,11 +64,12 @@ pub use server::{Handshake, HttpRequest, ServerConfig, accept};
 pub use socket::WebSocket;
 pub use sockeye_proto as proto;
 pub use sockeye_proto::{
-    CloseCode, CloseFrame, CloseOutcome, CloseReason, Config, ControlPayload, Keepalive, Limits, Message, Party,
-    Prepared, Rate, ReadyState, Role, SendError, Utf8Bytes,
+    CloseCode, CloseFrame, CloseOutcome, CloseReason, Config, ControlPayload, Keepalive, Limits, Message, MessageKind,
+    Party, Prepared, Rate, ReadyState, Role, SendError, Utf8Bytes,
     handshake::{HandshakeLimits, OriginPolicy, Refusal, Subprotocol, SubprotocolPolicy},
 };
 pub use split::{Receiver, ReuniteError, Sender, SplitTransport, TransportReader, TransportWriter};
+pub use streaming::{MessageReader, MessageWriter};
 pub use transport::Transport;
 
 /// The README's examples compile.
