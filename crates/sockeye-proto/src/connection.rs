@@ -1,14 +1,16 @@
 //! The connection after its opening handshake: two halves that own their data, and the value that joins them.
 mod outgoing;
+mod part;
 mod receive;
 mod reply;
 mod send;
 
 use std::{fmt, sync::Arc, time::Instant};
 
-use bytes::buf::Limit;
+use bytes::{Bytes, buf::Limit};
 
 pub use outgoing::Outgoing;
+pub use part::{MessageKind, Part};
 pub use receive::{ReceiveHalf, ReceiveOutput};
 pub use reply::{Notice, Reply};
 use send::End;
@@ -53,6 +55,8 @@ pub enum Output {
 pub enum Event {
     /// A whole message.
     Message(Message),
+    /// A part of a message that is being [streamed](Connection::set_streaming).
+    Part(Part),
     /// A ping; its pong is queued already, unless this end has sent its Close frame: nothing follows that.
     Ping(ControlPayload),
     /// A pong, asked for or not.
@@ -210,6 +214,33 @@ impl Connection {
     #[inline]
     pub fn send_prepared(&mut self, prepared: &Prepared) -> Result<(), SendError<()>> {
         self.send.send_prepared(prepared)
+    }
+
+    /// Queues a part of a message; see [`SendHalf::send_part`].
+    ///
+    /// # Errors
+    /// As [`SendHalf::send_part`].
+    pub fn send_part(&mut self, kind: MessageKind, bytes: Bytes, fin: bool) -> Result<(), SendError<Bytes>> {
+        self.send.send_part(kind, bytes, fin)
+    }
+
+    /// The kind of the message that was begun with [`send_part`](Self::send_part) and is not finished.
+    #[must_use]
+    pub fn unfinished(&self) -> Option<MessageKind> {
+        self.send.unfinished()
+    }
+
+    /// Whether messages are handed out as they come, instead of when they are whole; see [`ReceiveHalf::set_streaming`].
+    pub fn set_streaming(&mut self, on: bool, now: Instant) {
+        self.receive.set_streaming(on, now);
+        self.settle();
+    }
+
+    /// Whether messages are handed out as they come.
+    #[must_use]
+    #[inline]
+    pub fn is_streaming(&self) -> bool {
+        self.receive.is_streaming()
     }
 
     /// Queues a ping, ahead of messages. An earlier ping that has not left is replaced.

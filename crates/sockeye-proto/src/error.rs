@@ -167,18 +167,25 @@ impl From<HeaderError> for Fault {
 
 /// A message that was not taken, given back.
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SendError<T> {
     /// The queue is full; try again when some of it has left.
     Full(T),
     /// The connection is closing or closed; nothing more can be sent.
     Closed(T),
+    /// A message that is sent in parts is not finished; finish it first.
+    Unfinished(T),
+    /// A part of a text with which the text is not UTF-8.
+    InvalidText(T),
 }
 
 impl<T> SendError<T> {
     /// The message.
     pub fn into_inner(self) -> T {
         match self {
-            Self::Full(message) | Self::Closed(message) => message,
+            Self::Full(message) | Self::Closed(message) | Self::Unfinished(message) | Self::InvalidText(message) => {
+                message
+            }
         }
     }
 
@@ -192,19 +199,30 @@ impl<T> SendError<T> {
         match self {
             Self::Full(message) => SendError::Full(f(message)),
             Self::Closed(message) => SendError::Closed(f(message)),
+            Self::Unfinished(message) => SendError::Unfinished(f(message)),
+            Self::InvalidText(message) => SendError::InvalidText(f(message)),
+        }
+    }
+
+    fn describe(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::Full(_) => ("SendError::Full", "the send queue is full"),
+            Self::Closed(_) => ("SendError::Closed", "the connection is closing"),
+            Self::Unfinished(_) => ("SendError::Unfinished", "a message that is sent in parts is not finished"),
+            Self::InvalidText(_) => ("SendError::InvalidText", "the text is not UTF-8"),
         }
     }
 }
 
 impl<T> fmt::Debug for SendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.is_full() { "SendError::Full" } else { "SendError::Closed" })
+        f.write_str(self.describe().0)
     }
 }
 
 impl<T> fmt::Display for SendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.is_full() { "the send queue is full" } else { "the connection is closing" })
+        f.write_str(self.describe().1)
     }
 }
 

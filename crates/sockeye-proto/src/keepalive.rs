@@ -53,7 +53,7 @@ enum State {
     /// answer it alone, as the most recent one (RFC 6455 section 5.5.3).
     Waiting {
         due: Instant,
-        newer: Option<ControlPayload>,
+        newer: Option<Box<ControlPayload>>,
     },
 }
 
@@ -87,7 +87,7 @@ impl Watch {
     /// The program sent a ping of its own. The time for an answer does not begin anew.
     pub(crate) fn pinged(&mut self, payload: ControlPayload) {
         if let State::Waiting { newer, .. } = &mut self.state {
-            *newer = Some(payload);
+            *newer = Some(Box::new(payload));
         }
     }
 

@@ -78,7 +78,8 @@ mod utf8;
 
 pub use close::{CloseCode, CloseFrame, CloseOutcome, CloseReason, InvalidCloseCode, Party};
 pub use connection::{
-    Connection, Event, Notice, Outgoing, Output, ReadyState, ReceiveHalf, ReceiveOutput, Reply, SendHalf, SendOutput,
+    Connection, Event, MessageKind, Notice, Outgoing, Output, Part, ReadyState, ReceiveHalf, ReceiveOutput, Reply,
+    SendHalf, SendOutput,
 };
 pub use deflate::{Deflate, DeflateBudget, DeflateParams, InvalidDeflate};
 pub use error::{Error, SendError};

@@ -53,6 +53,10 @@ pub struct Limits {
     /// Bytes of one message, all its fragments together, inflated if it was compressed. Crossing it closes with 1009.
     /// Default: 1 MiB.
     pub max_message: usize,
+    /// Bytes of one message that is [streamed](crate::Connection::set_streaming) and not held, in whatever frames. Such a message
+    /// may have a fragment more for each KiB. Crossing it closes with 1009. Default: 1 MiB, as
+    /// [`max_message`](Self::max_message).
+    pub max_streamed: u64,
     /// Bytes of payload of one data frame, compared when its header is read, before the payload arrives. Crossing it
     /// closes with 1009. Default: 1 MiB.
     pub max_frame: usize,
@@ -99,6 +103,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_message: MIB,
+            max_streamed: 1024 * 1024,
             max_frame: MIB,
             max_fragments: 1024,
             max_deflate_waste: 64 * KIB,

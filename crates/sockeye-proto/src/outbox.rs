@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use crate::{
     Prepared,
-    deflate::Deflater,
+    deflate::{Deflater, Parts},
     frame::{EncodedHeader, Header, MaskKey, OpCode, Rsv},
 };
 
@@ -63,8 +63,9 @@ impl Piece {
     }
 }
 
-/// One frame that is a whole message or a control frame.
+/// One frame: a whole message, a part of one, or a control frame.
 pub(crate) struct OutFrame {
+    pub(crate) fin: bool,
     pub(crate) opcode: OpCode,
     pub(crate) payload: Bytes,
     pub(crate) mask: Option<MaskKey>,
@@ -74,7 +75,7 @@ impl OutFrame {
     #[inline]
     fn header(&self, rsv: Rsv) -> EncodedHeader {
         let len = self.payload.len() as u64;
-        Header { fin: true, rsv, opcode: self.opcode, mask: self.mask, len }.encode()
+        Header { fin: self.fin, rsv, opcode: self.opcode, mask: self.mask, len }.encode()
     }
 
     /// Copies the payload behind the header and masks the copy: the payload may be shared with others.
@@ -125,6 +126,25 @@ impl Outbox {
             return self.push_encoded(&header, frame);
         }
         let header = if frame.mask.is_none() { *prepared.header() } else { frame.header(Rsv::NONE) };
+        self.push_encoded(&header, frame);
+    }
+
+    /// What the parts of a message that is sent in parts have in common, if it is to be compressed.
+    pub(crate) fn begin_parts(&self) -> Option<Parts> {
+        self.deflater.as_ref().map(Deflater::begin_parts)
+    }
+
+    /// A frame that is a part of a message.
+    pub(crate) fn push_part(&mut self, mut frame: OutFrame, parts: Option<&mut Parts>) {
+        let mut rsv = Rsv::NONE;
+        if let (Some(deflater), Some(parts)) = (&mut self.deflater, parts) {
+            frame.payload = deflater.deflate_part(parts, &frame.payload, frame.fin);
+            // Only the first frame of a message says that it is compressed (RFC 7692 section 6.1).
+            if frame.opcode != OpCode::Continuation {
+                rsv = Rsv::COMPRESSED;
+            }
+        }
+        let header = frame.header(rsv);
         self.push_encoded(&header, frame);
     }
 
@@ -247,7 +267,7 @@ mod tests {
     use super::*;
 
     fn frame(opcode: OpCode, payload: &'static str) -> OutFrame {
-        OutFrame { opcode, payload: Bytes::from(payload), mask: None }
+        OutFrame { fin: true, opcode, payload: Bytes::from(payload), mask: None }
     }
 
     /// Takes what is queued in steps of `step` bytes.
@@ -284,7 +304,7 @@ mod tests {
         for step in [1, 7, 5_000, 100_000] {
             let mut outbox = Outbox::default();
             outbox.push(frame(OpCode::Text, "before"));
-            outbox.push(OutFrame { opcode: OpCode::Binary, payload: payload.clone(), mask: None });
+            outbox.push(OutFrame { fin: true, opcode: OpCode::Binary, payload: payload.clone(), mask: None });
             outbox.push(frame(OpCode::Text, "after"));
             let mut slices = [IoSlice::new(&[]); 4];
             assert_eq!(outbox.chunks(&mut slices), 4);

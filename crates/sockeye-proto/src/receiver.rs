@@ -9,7 +9,7 @@ use std::time::Instant;
 use bytes::{BufMut, Bytes, buf::Limit};
 
 use crate::{
-    CloseFrame, ControlPayload, DeflateParams, Event, Limits, Message, Role, Utf8Bytes,
+    CloseFrame, ControlPayload, DeflateParams, Event, Limits, Message, MessageKind, Part, Role, Utf8Bytes,
     deflate::{Inflater, Inflating, PIECE},
     error::Fault,
     frame::{Header, HeaderError, MaskKey, OpCode, Rsv},
@@ -20,6 +20,9 @@ use crate::{
 const DIRECT_READ_MIN: usize = 32 * 1024;
 /// A message's memory runs ahead of its bytes by no more than they are, and by no more than this.
 const GROWTH_MAX: usize = 1024 * 1024;
+
+/// Of a compressed message that is handed out as it comes, so many bytes are inflated at a time: about 1 MiB may come of them.
+const STREAMED_PIECE: usize = 1024;
 
 /// What a step came to. Events go through a slot of the caller's: they are large, and moving them up through every
 /// return value was a measurable part of a small message's cost.
@@ -40,6 +43,8 @@ pub(crate) struct Receiver {
     message: Option<Box<Partial>>,
     /// Only if both ends agreed upon permessage-deflate.
     inflater: Option<Inflater>,
+    /// Whether messages are handed out as they come.
+    streaming: bool,
 }
 
 /// ```text
@@ -64,6 +69,8 @@ struct Partial {
     checked: usize,
     fragments: usize,
     since: Instant,
+    /// Bytes that came before those of `payload` and have been handed out.
+    delivered: u64,
     inflating: Option<Box<Inflating>>,
 }
 
@@ -75,12 +82,61 @@ enum Kind {
 
 impl Receiver {
     pub(crate) fn new(role: Role) -> Self {
-        Self { role, frame: Frame::Header(HeaderReader::default()), message: None, inflater: None }
+        Self { role, frame: Frame::Header(HeaderReader::default()), message: None, inflater: None, streaming: false }
     }
 
     /// From now on messages may be compressed.
     pub(crate) fn set_deflate(&mut self, agreed: &DeflateParams) {
         self.inflater = Inflater::new(self.role, agreed);
+    }
+
+    pub(crate) fn set_streaming(&mut self, on: bool, limits: &Limits) {
+        self.streaming = on;
+        if let Some(partial) = self.message.as_mut().filter(|partial| on || partial.delivered == 0)
+            && let Some(inflating) = &mut partial.inflating
+        {
+            inflating.set_limit(most_inflated(on, limits));
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is_streaming(&self) -> bool {
+        self.streaming
+    }
+
+    /// What came of a message since the last part, if parts are wanted of it.
+    #[inline]
+    pub(crate) fn take_part(&mut self) -> Option<Part> {
+        let streaming = self.streaming;
+        let partial = self.message.as_mut().filter(|partial| streaming || partial.delivered > 0)?;
+        partial.take_part(self.inflater.as_mut())
+    }
+
+    /// Whether something was inflated that is to be handed out before there is more of it.
+    #[inline]
+    fn has_inflated_part(&self) -> bool {
+        self.streaming
+            && self.message.as_ref().and_then(|partial| partial.inflating.as_ref()).is_some_and(|some| some.held() > 0)
+    }
+
+    /// Time begins anew for a message of which something came, if nobody waits for the whole of it.
+    #[inline]
+    pub(crate) fn progressed(&mut self, now: Instant) {
+        let streaming = self.streaming;
+        if let Some(partial) = self.message.as_mut().filter(|partial| streaming || partial.delivered > 0) {
+            partial.since = now;
+        }
+    }
+
+    /// Bytes that will be held of the unfinished message at the end of its frame: none of one that is handed out in parts. Of a
+    /// compressed one, those that are held already.
+    pub(crate) fn held_when_whole(&self) -> usize {
+        let Some(partial) = self.message.as_ref().filter(|partial| partial.delivered == 0) else { return 0 };
+        if let Some(inflating) = &partial.inflating {
+            return inflating.held();
+        }
+        let remaining = if let Frame::Data { remaining, .. } = self.frame { remaining } else { 0 };
+        partial.payload.len().saturating_add(usize::try_from(remaining).unwrap_or(usize::MAX))
     }
 
     /// Reads `input` until something is whole or nothing is left. Returns how much was consumed.
@@ -100,7 +156,7 @@ impl Receiver {
                 Frame::Control { .. } => self.read_control(input, slot),
             };
             input = input.get_mut(used..).unwrap_or_default();
-            if !matches!(result, Ok(Step::More)) {
+            if !matches!(result, Ok(Step::More)) || self.has_inflated_part() {
                 return (total.saturating_sub(input.len()), result);
             }
         }
@@ -128,7 +184,7 @@ impl Receiver {
         *offset = offset.wrapping_add(fresh);
         *remaining = remaining.saturating_sub(fresh);
         if let Some(inflater) = &mut self.inflater {
-            partial.inflate(inflater)?;
+            partial.inflate(inflater, self.streaming)?;
         }
         if *remaining > 0 {
             return Ok(Step::More);
@@ -137,7 +193,7 @@ impl Receiver {
         self.frame = Frame::Header(HeaderReader::default());
         match self.message.take_if(|_| fin) {
             Some(partial) => {
-                *slot = Some(Event::Message(partial.finish(self.inflater.as_mut())?));
+                *slot = Some(partial.finish(self.inflater.as_mut())?);
                 Ok(Step::Event)
             }
             None => Ok(Step::More),
@@ -180,7 +236,9 @@ impl Receiver {
         let whole = usize::try_from(header.len)
             .ok()
             .and_then(|len| input.get_mut(used..)?.get_mut(..len))
-            .filter(|_| header.opcode.is_control() || (header.fin && self.message.is_none()));
+            .filter(|_| header.opcode.is_control() || (header.fin && self.message.is_none()))
+            // What is compressed and handed out as it comes is inflated a little at a time.
+            .filter(|_| !(self.streaming && header.rsv == Rsv::COMPRESSED));
         if let Some(payload) = whole {
             if let Some(mask) = header.mask {
                 mask.apply(payload, 0);
@@ -214,12 +272,25 @@ impl Receiver {
         if header.opcode.is_control() {
             return Ok(());
         }
-        let (so_far, fragments, is_compressed) = match (&self.message, header.opcode) {
-            (Some(partial), OpCode::Continuation) => (partial.came(), partial.fragments, partial.inflating.is_some()),
+        let (so_far, fragments, delivered, is_compressed) = match (&self.message, header.opcode) {
+            (Some(partial), OpCode::Continuation) => {
+                (partial.came(), partial.fragments, partial.delivered, partial.inflating.is_some())
+            }
             (None, OpCode::Continuation) => return Err(Fault::UnexpectedContinuation),
             (Some(_), _) => return Err(Fault::UnfinishedMessage),
-            (None, _) => (0, 0, is_compressed),
+            (None, _) => (0, 0, 0, is_compressed),
         };
+        if self.streaming || delivered > 0 {
+            // What is handed out was inflated, and is limited where that is done.
+            let delivered = if is_compressed { 0 } else { delivered };
+            return admit_streamed(
+                header.len,
+                delivered.saturating_add(so_far as u64),
+                is_compressed,
+                fragments,
+                limits,
+            );
+        }
         let len = usize::try_from(header.len).unwrap_or(usize::MAX);
         if len > limits.max_frame {
             return Err(Fault::FrameTooBig);
@@ -250,7 +321,8 @@ impl Receiver {
         }
         let partial = self.message.get_or_insert_with(|| {
             let inflater = self.inflater.as_ref().filter(|_| header.rsv == Rsv::COMPRESSED);
-            let inflating = inflater.map(|inflater| Box::new(inflater.begin(limits)));
+            let most = most_inflated(self.streaming, limits);
+            let inflating = inflater.map(|inflater| Box::new(inflater.begin(most, limits)));
             Box::new(Partial::new(header.opcode, now, inflating))
         });
         partial.fragments = partial.fragments.saturating_add(1);
@@ -264,7 +336,7 @@ impl Receiver {
             return (input.len(), Ok(Step::More));
         };
         let take = usize::try_from(*remaining).map_or(input.len(), |remaining| remaining.min(input.len()));
-        let take = take.min(partial.room());
+        let take = take.min(partial.room(self.streaming));
         partial.make_room(take, *remaining, *fin);
         partial.payload.extend_from_slice(input.get(..take).unwrap_or_default());
         (take, self.payload_read(slot))
@@ -287,6 +359,21 @@ impl Receiver {
         self.frame = Frame::Header(HeaderReader::default());
         (take, result)
     }
+}
+
+/// A frame of a message that is handed out as it comes: what is not held may be longer.
+fn admit_streamed(len: u64, so_far: u64, is_compressed: bool, fragments: usize, limits: &Limits) -> Result<(), Fault> {
+    let most = if is_compressed { Inflating::max_streamed(limits) } else { limits.max_streamed };
+    if so_far.saturating_add(len) > most {
+        return Err(Fault::MessageTooBig);
+    }
+    let more = usize::try_from(so_far / 1024).unwrap_or(usize::MAX);
+    if fragments >= limits.max_fragments.saturating_add(more) { Err(Fault::TooManyFragments) } else { Ok(()) }
+}
+
+/// The bytes that a message may have once it is inflated.
+fn most_inflated(streaming: bool, limits: &Limits) -> usize {
+    if streaming { usize::try_from(limits.max_streamed).unwrap_or(usize::MAX) } else { limits.max_message }
 }
 
 /// A frame that is whole and is all of its message.
@@ -313,7 +400,7 @@ fn finish_compressed(
     slot: &mut Option<Event>,
 ) -> Result<Step, Fault> {
     let mut kind = Kind::new(opcode);
-    let bytes = inflater.finish(inflater.begin(limits), payload, kind.text())?;
+    let bytes = inflater.finish(inflater.begin(limits.max_message, limits), payload, kind.text())?;
     *slot = Some(Event::Message(if opcode == OpCode::Text { text(bytes)? } else { Message::Binary(bytes) }));
     Ok(Step::Event)
 }
@@ -337,10 +424,11 @@ impl Kind {
 
 impl Partial {
     fn new(opcode: OpCode, now: Instant, inflating: Option<Box<Inflating>>) -> Self {
-        Self { kind: Kind::new(opcode), payload: Vec::new(), checked: 0, fragments: 0, since: now, inflating }
+        let kind = Kind::new(opcode);
+        Self { kind, payload: Vec::new(), checked: 0, fragments: 0, since: now, delivered: 0, inflating }
     }
 
-    /// Bytes of payload that came, compressed if the message is.
+    /// Bytes of payload that came, compressed if the message is; but for those of a plain one that were handed out.
     fn came(&self) -> usize {
         self.inflating.as_ref().map_or(0, |inflating| inflating.consumed()).saturating_add(self.payload.len())
     }
@@ -351,8 +439,9 @@ impl Partial {
     }
 
     /// Bytes that may come before [`Self::inflate`] wants to see them.
-    fn room(&self) -> usize {
-        if self.inflating.is_some() { PIECE.saturating_sub(self.payload.len()) } else { usize::MAX }
+    fn room(&self, streaming: bool) -> usize {
+        let piece = if streaming { STREAMED_PIECE } else { PIECE };
+        if self.inflating.is_some() { piece.saturating_sub(self.payload.len()).max(1) } else { usize::MAX }
     }
 
     /// Makes room for `needed` more bytes, and ahead of them for about as many as came so far, but never for more than
@@ -364,7 +453,7 @@ impl Partial {
         }
         let ahead = needed.max(self.payload.len().min(GROWTH_MAX));
         let most = if fin { usize::try_from(remaining).unwrap_or(usize::MAX) } else { usize::MAX };
-        self.payload.reserve_exact(ahead.min(most).min(self.room()));
+        self.payload.reserve_exact(ahead.min(most).min(self.room(false)));
     }
 
     /// Unmasks and checks the bytes just read; returns how many they were.
@@ -381,10 +470,11 @@ impl Partial {
         Ok(count)
     }
 
-    /// Inflates a whole piece of a compressed message.
-    fn inflate(&mut self, inflater: &mut Inflater) -> Result<(), Fault> {
+    /// Inflates a whole piece of a compressed message; or what there is of one, if it is wanted as it comes.
+    fn inflate(&mut self, inflater: &mut Inflater, streaming: bool) -> Result<(), Fault> {
+        let least = if streaming { 1 } else { PIECE };
         if let Some(inflating) = &mut self.inflating
-            && self.payload.len() >= PIECE
+            && self.payload.len() >= least
         {
             inflater.inflate(inflating, &self.payload, self.kind.text())?;
             self.payload.clear();
@@ -393,15 +483,39 @@ impl Partial {
         Ok(())
     }
 
-    fn finish(mut self, inflater: Option<&mut Inflater>) -> Result<Message, Fault> {
-        if let (Some(inflating), Some(inflater)) = (self.inflating, inflater) {
-            let bytes = inflater.finish(*inflating, &self.payload, self.kind.text())?;
-            return if self.kind.text().is_some() { text(bytes) } else { Ok(Message::Binary(bytes)) };
+    fn finish(mut self, inflater: Option<&mut Inflater>) -> Result<Event, Fault> {
+        let kind = self.kind();
+        let bytes = match (self.inflating.take(), inflater) {
+            (Some(inflating), Some(inflater)) => inflater.finish(*inflating, &self.payload, self.kind.text())?,
+            _ if matches!(&self.kind, Kind::Text(stream) if !stream.is_complete()) => return Err(Fault::InvalidUtf8),
+            _ => Bytes::from(self.payload),
+        };
+        Ok(match kind {
+            _ if self.delivered > 0 => Event::Part(Part { kind, bytes, fin: true }),
+            MessageKind::Text => Event::Message(text(bytes)?),
+            MessageKind::Binary => Event::Message(Message::Binary(bytes)),
+        })
+    }
+
+    /// What has come since the last part: checked, and handed out instead of held.
+    fn take_part(&mut self, inflater: Option<&mut Inflater>) -> Option<Part> {
+        let bytes = if let (Some(inflating), Some(inflater)) = (&mut self.inflating, inflater) {
+            inflater.take_part(inflating)
+        } else {
+            self.checked = 0;
+            Bytes::from(std::mem::take(&mut self.payload))
+        };
+        if bytes.is_empty() {
+            return None;
         }
+        self.delivered = self.delivered.saturating_add(bytes.len() as u64);
+        Some(Part { kind: self.kind(), bytes, fin: false })
+    }
+
+    fn kind(&self) -> MessageKind {
         match self.kind {
-            Kind::Text(stream) if !stream.is_complete() => Err(Fault::InvalidUtf8),
-            Kind::Text(_) => text(Bytes::from(self.payload)),
-            Kind::Binary => Ok(Message::Binary(Bytes::from(self.payload))),
+            Kind::Text(_) => MessageKind::Text,
+            Kind::Binary => MessageKind::Binary,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! UTF-8 checked as it arrives: a bad byte is found when it comes, not when its message ends.
 
 /// Validates a byte stream piece by piece, keeping only the up to three bytes of a code point cut by a piece's end.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Utf8Stream {
     cut: [u8; 4],
     cut_len: u8,

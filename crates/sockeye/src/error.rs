@@ -296,7 +296,14 @@ impl From<PayloadTooLong> for Error {
 
 impl<T> From<SendError<T>> for Error {
     fn from(error: SendError<T>) -> Self {
-        Self(Arc::new(if error.is_full() { Kind::Full } else { Kind::Closed }))
+        match error {
+            SendError::Full(_) => Self(Arc::new(Kind::Full)),
+            SendError::Unfinished(_) => {
+                Self::misuse("unfinished_message", "a message that is sent in parts is not finished")
+            }
+            SendError::InvalidText(_) => Self::misuse("invalid_text", "a text that is not UTF-8 was to be sent"),
+            _ => Self::closed(),
+        }
     }
 }
 

@@ -68,6 +68,7 @@ mod server;
 mod socket;
 mod split;
 mod stream;
+mod streaming;
 mod timer;
 #[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
 mod tls;
@@ -91,13 +92,14 @@ pub use socket::WebSocket;
 pub use sockeye_proto as proto;
 pub use sockeye_proto::{
     CloseCode, CloseFrame, CloseOutcome, CloseReason, Config, ControlPayload, Deflate, DeflateBudget, Event,
-    InvalidCloseCode, InvalidDeflate, Keepalive, Limits, Message, Party, PayloadTooLong, Prepared, Rate, ReadyState,
-    Role, SendError, Utf8Bytes,
+    InvalidCloseCode, InvalidDeflate, Keepalive, Limits, Message, MessageKind, Party, PayloadTooLong, Prepared, Rate,
+    ReadyState, Role, SendError, Utf8Bytes,
     handshake::{
         HandshakeLimits, InvalidOrigin, InvalidSubprotocol, OriginPolicy, Refusal, Subprotocol, SubprotocolPolicy,
     },
 };
 pub use split::{Receiver, ReuniteError, Sender, SplitTransport, TransportReader, TransportWriter};
+pub use streaming::{MessageReader, MessageWriter};
 #[cfg(feature = "tls")]
 pub use tokio_rustls::rustls;
 pub use transport::Transport;

@@ -16,7 +16,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{Error, Transport, agreed::Agreed, drive::Driver, timer::now};
+use crate::{Error, Transport, agreed::Agreed, drive::Driver, streaming::Reading, timer::now};
 
 /// A WebSocket connection over the transport `S`.
 ///
@@ -44,14 +44,17 @@ use crate::{Error, Transport, agreed::Agreed, drive::Driver, timer::now};
 pub struct WebSocket<S = TcpStream> {
     pub(crate) driver: Driver<S>,
     pub(crate) agreed: Agreed,
+    /// A message that is being handed out as it comes.
+    pub(crate) reading: Option<Box<Reading>>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     pub(crate) fn new(io: S, connection: Connection, rest: &[u8], agreed: Agreed) -> Self {
-        Self { driver: Driver::new(io, connection, rest), agreed }
+        Self { driver: Driver::new(io, connection, rest), agreed, reading: None }
     }
 
     /// Waits for the next message. `None` after a clean close, whoever began it: see [`close_outcome`](Self::close_outcome).
+    /// What a [`reader`](Self::reader) has left of a message is passed over.
     ///
     /// Queued messages are flushed before it waits.
     ///
@@ -99,10 +102,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 
     #[inline]
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
+        if self.driver.connection.is_streaming() {
+            self.stop_streaming();
+        }
         loop {
             match ready!(self.driver.poll_event(cx)) {
                 Ok(Some(Event::Message(message))) => return Poll::Ready(Ok(Some(message))),
                 Ok(Some(Event::Closed(_)) | None) => return Poll::Ready(Ok(None)),
+                Ok(Some(Event::Part(part))) => self.discard(&part),
                 Ok(Some(_)) => {}
                 Err(error) => return Poll::Ready(Err(error)),
             }

@@ -24,8 +24,8 @@ use crate::{WebSocket, drive::Driver};
 impl<S: SplitTransport> WebSocket<S> {
     /// The two halves, to receive in one task and send in another.
     ///
-    /// What was received and what was queued stays where it was; whatever is on its way when the socket is split goes on. Pings
-    /// are answered while the receiver is polled, also when the sender is idle or stuck.
+    /// What was received and what was queued stays where it was; whatever is on its way when the socket is split goes on, but
+    /// what a [`reader`](Self::reader) has left of a message is passed over. Pings are answered while the receiver is polled, also when the sender is idle or stuck.
     ///
     /// ```
     /// # async fn run(socket: sockeye::WebSocket) -> Result<(), sockeye::Error> {
@@ -44,12 +44,14 @@ impl<S: SplitTransport> WebSocket<S> {
     /// ```
     #[must_use]
     pub fn split(self) -> (Sender<S>, Receiver<S>) {
-        let Self { driver, agreed } = self;
+        let mut socket = self;
+        socket.stop_streaming();
+        let Self { driver, agreed, reading } = socket;
         let Driver { io, connection, rest, flush_due, shutting_down, failure, end, .. } = driver;
         let (read, write) = io.into_halves();
         let (receive, send) = connection.split();
         let shared = Arc::new(Shared::new(write, send, flush_due, shutting_down, agreed));
-        let receiver = Receiver::new(read, receive, rest, failure, end, Arc::clone(&shared));
+        let receiver = Receiver::new(read, receive, rest, failure, end, reading, Arc::clone(&shared));
         (Sender::new(shared), receiver)
     }
 }
@@ -65,7 +67,7 @@ impl<S: SplitTransport> Sender<S> {
             return Err(ReuniteError(self, receiver));
         }
         drop(self);
-        let Receiver { io: read, half: mut receive, rest, mut failure, end, shared, .. } = receiver;
+        let Receiver { io: read, half: mut receive, rest, mut failure, end, reading, shared, .. } = receiver;
         let Some(Shared { slot, board, agreed, .. }) = Arc::into_inner(shared) else {
             unreachable!("there is one sender and one receiver")
         };
@@ -80,7 +82,7 @@ impl<S: SplitTransport> Sender<S> {
         let Ok(connection) = Connection::reunite(receive, send) else { unreachable!("they came from one connection") };
         let io = S::from_halves(read, write);
         let driver = Driver::from_parts(io, connection, rest, flush_due, shutting_down, failure, end);
-        Ok(WebSocket { driver, agreed })
+        Ok(WebSocket { driver, agreed, reading })
     }
 }
 

@@ -256,6 +256,7 @@ impl<'a> World<'a> {
                 assert_eq!(back, message);
                 assert_ne!(socket.ready_state(), ReadyState::Open);
             }
+            Err(error) => panic!("nothing is sent in parts: {error}"),
         }
     }
 

@@ -101,6 +101,7 @@ impl ReceiveHalf {
             self.heard(now);
         }
         let (consumed, result) = self.receiver.receive(input, &self.config.limits, now, &mut self.event);
+        self.receiver.progressed(now);
         self.take_step(result, now);
         consumed
     }
@@ -116,8 +117,28 @@ impl ReceiveHalf {
         if self.is_listening() {
             self.heard(now);
             let result = self.receiver.payload_read(&mut self.event);
+            self.receiver.progressed(now);
             self.take_step(result, now);
         }
+    }
+
+    /// Whether messages are handed out as they come ([`Event::Part`]), instead of when they are whole. One that is whole in the
+    /// input is an [`Event::Message`] all the same, and the parts of one that has begun to be handed out go on coming.
+    ///
+    /// A streamed message has a limit of its own, [`max_streamed`](crate::Limits::max_streamed), since it is not held. Its
+    /// [`message_timeout`](crate::Limits::message_timeout) begins anew with whatever comes of it.
+    pub fn set_streaming(&mut self, on: bool, now: Instant) {
+        self.receiver.set_streaming(on, &self.config.limits);
+        if !on && self.receiver.held_when_whole() > self.config.limits.max_message {
+            self.fail(Fault::MessageTooBig, now);
+        }
+    }
+
+    /// Whether messages are handed out as they come.
+    #[must_use]
+    #[inline]
+    pub fn is_streaming(&self) -> bool {
+        self.receiver.is_streaming()
     }
 
     /// The transport will give no more input: it ended, or it failed.
@@ -283,7 +304,7 @@ impl ReceiveHalf {
 
     #[inline]
     pub(super) fn take_event(&mut self) -> Option<Event> {
-        self.event.take()
+        self.event.take().or_else(|| self.receiver.take_part().map(Event::Part))
     }
 
     /// [`Event::Closed`], once it is over.

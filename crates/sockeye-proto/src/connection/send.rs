@@ -4,8 +4,9 @@ use std::{fmt, sync::Arc, time::Instant};
 use bytes::Bytes;
 
 use super::{
-    Notice, Outgoing, Reply,
+    MessageKind, Notice, Outgoing, Reply,
     outgoing::Stall,
+    part::Unfinished,
     reply::{News, Owed},
 };
 use crate::{
@@ -31,6 +32,7 @@ pub struct SendHalf {
     pub(super) stall: Option<Stall>,
     discarded: usize,
     notice: Option<Notice>,
+    unfinished: Option<Box<Unfinished>>,
 }
 
 /// What the caller of a [`SendHalf`] is to do next.
@@ -71,7 +73,16 @@ pub(super) enum End {
 
 impl SendHalf {
     pub(super) fn new(config: Arc<Config>, end: End) -> Self {
-        Self { config, end, stage: Stage::Open, outbox: Outbox::default(), stall: None, discarded: 0, notice: None }
+        Self {
+            config,
+            end,
+            stage: Stage::Open,
+            outbox: Outbox::default(),
+            stall: None,
+            discarded: 0,
+            notice: None,
+            unfinished: None,
+        }
     }
 
     /// Queues a message.
@@ -101,6 +112,36 @@ impl SendHalf {
         let frame = self.end.frame(message.opcode(), message.clone().into_bytes());
         self.outbox.push_prepared(prepared, frame);
         Ok(())
+    }
+
+    /// Queues a part of a message as a frame of its own (RFC 6455 section 5.4). `kind` is that of the first part's message. Until
+    /// a part with `fin` no other message can be sent; pings, pongs and the Close frame go between the parts.
+    ///
+    /// # Errors
+    /// Gives the bytes back: [`Full`](SendError::Full) and [`Closed`](SendError::Closed) as [`send`](Self::send),
+    /// [`InvalidText`](SendError::InvalidText) if the parts of a text, together, are not UTF-8.
+    pub fn send_part(&mut self, kind: MessageKind, bytes: Bytes, fin: bool) -> Result<(), SendError<Bytes>> {
+        if let Some(refuse) = self.no_room(bytes.len()) {
+            return Err(refuse(()).map(|()| bytes));
+        }
+        let begins = self.unfinished.is_none();
+        let outbox = &mut self.outbox;
+        let unfinished = self.unfinished.get_or_insert_with(|| Box::new(Unfinished::new(kind, outbox.begin_parts())));
+        if !unfinished.admits(&bytes, fin) {
+            self.unfinished.take_if(|_| begins);
+            return Err(SendError::InvalidText(bytes));
+        }
+        let opcode = if begins { unfinished.kind.opcode() } else { OpCode::Continuation };
+        let frame = OutFrame { fin, ..self.end.frame(opcode, bytes) };
+        self.outbox.push_part(frame, unfinished.parts.as_mut());
+        self.unfinished.take_if(|_| fin);
+        Ok(())
+    }
+
+    /// The kind of the message that was begun with [`send_part`](Self::send_part) and is not finished.
+    #[must_use]
+    pub fn unfinished(&self) -> Option<MessageKind> {
+        self.unfinished.as_ref().map(|unfinished| unfinished.kind)
     }
 
     /// Queues a ping, ahead of messages. An earlier ping that has not left is replaced.
@@ -285,6 +326,14 @@ impl SendHalf {
     /// Why a message of `len` bytes is not taken, as the error's constructor.
     #[inline]
     fn refusal(&self, len: usize) -> Option<fn(()) -> SendError<()>> {
+        if self.unfinished.is_some() && self.stage == Stage::Open {
+            return Some(SendError::Unfinished);
+        }
+        self.no_room(len)
+    }
+
+    #[inline]
+    fn no_room(&self, len: usize) -> Option<fn(()) -> SendError<()>> {
         if self.stage != Stage::Open {
             return Some(SendError::Closed);
         }
@@ -329,6 +378,6 @@ impl End {
             Self::Server => None,
             Self::Client { masks } => Some(MaskKey(masks())),
         };
-        OutFrame { opcode, payload, mask }
+        OutFrame { fin: true, opcode, payload, mask }
     }
 }

@@ -15,6 +15,9 @@ pub(crate) struct Inflating;
 #[derive(Debug)]
 pub(crate) struct Deflater;
 
+#[derive(Debug)]
+pub(crate) struct Parts;
+
 #[derive(Debug, Default)]
 pub(crate) struct Forms(());
 
@@ -23,6 +26,12 @@ impl Inflating {
     pub(crate) fn max_compressed(limits: &Limits) -> usize {
         limits.max_message
     }
+
+    pub(crate) fn max_streamed(limits: &Limits) -> u64 {
+        limits.max_streamed
+    }
+
+    pub(crate) fn set_limit(&mut self, _: usize) {}
 
     pub(crate) fn consumed(&self) -> usize {
         0
@@ -39,7 +48,7 @@ impl Inflater {
         None
     }
 
-    pub(crate) fn begin(&self, _: &Limits) -> Inflating {
+    pub(crate) fn begin(&self, _: usize, _: &Limits) -> Inflating {
         Inflating
     }
 
@@ -49,6 +58,10 @@ impl Inflater {
 
     pub(crate) fn inflate(&mut self, _: &mut Inflating, _: &[u8], _: Option<&mut Utf8Stream>) -> Result<(), Fault> {
         Err(Fault::InvalidDeflate)
+    }
+
+    pub(crate) fn take_part(&mut self, _: &mut Inflating) -> Bytes {
+        Bytes::new()
     }
 }
 
@@ -60,6 +73,14 @@ impl Deflater {
 
     pub(crate) fn deflate(&mut self, _: &[u8]) -> Option<Bytes> {
         None
+    }
+
+    pub(crate) fn begin_parts(&self) -> Parts {
+        Parts
+    }
+
+    pub(crate) fn deflate_part(&mut self, _: &mut Parts, part: &[u8], _: bool) -> Bytes {
+        Bytes::copy_from_slice(part)
     }
 
     pub(crate) fn deflate_shared<'a>(&mut self, _: &[u8], _: &'a Forms) -> Option<&'a Bytes> {

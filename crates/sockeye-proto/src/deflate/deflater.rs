@@ -53,6 +53,27 @@ impl Deflater {
         Some(compressed)
     }
 
+    /// A message that is compressed part by part.
+    pub(crate) fn begin_parts(&self) -> Parts {
+        let direction = Direction { bits: self.form.key.bits, takeover: true };
+        Parts(if self.window.is_some() { None } else { Window::new(direction, None) })
+    }
+
+    /// The compressed form of a part of a message. The parts in a row are one stream, as if it had been compressed at once: each
+    /// sees those before it as its window, and but for the last each ends with a whole flush.
+    pub(crate) fn deflate_part(&mut self, parts: &mut Parts, part: &[u8], fin: bool) -> Bytes {
+        let window = parts.0.as_mut().or(self.window.as_mut());
+        let compressed = compress(self.form, window.as_ref().map_or(&[], |window| window.bytes()), part);
+        if let Some(window) = window {
+            window.push(part);
+        }
+        match compressed {
+            Some(last) if fin => last,
+            Some(part) => [&part[..], &TAIL].concat().into(),
+            None => stored(part, fin),
+        }
+    }
+
     fn remember(&mut self, message: &[u8]) {
         if let Some(window) = &mut self.window {
             window.push(message);
@@ -105,6 +126,26 @@ fn run(deflate: &mut Deflate, mut message: &[u8], most: usize, scratch: &mut [u8
         before.extend_from_slice(output);
     }
 }
+
+/// Bytes that do not shrink, in blocks that hold them as they are (RFC 1951 section 3.2.4); at the end of a message with the
+/// beginning of the empty block whose rest is [`TAIL`].
+fn stored(bytes: &[u8], fin: bool) -> Bytes {
+    const BLOCK_MAX: usize = 0xffff;
+    let mut blocks = Vec::with_capacity(bytes.len().saturating_add(16));
+    for block in bytes.chunks(BLOCK_MAX) {
+        let [low, high] = u16::try_from(block.len()).unwrap_or(u16::MAX).to_le_bytes();
+        blocks.extend_from_slice(&[0, low, high, !low, !high]);
+        blocks.extend_from_slice(block);
+    }
+    if fin {
+        blocks.push(0);
+    }
+    Bytes::from(blocks)
+}
+
+/// What the parts of one message have in common: the end of those that were sent, unless the connection has a window that does.
+#[derive(Debug)]
+pub(crate) struct Parts(Option<Box<Window>>);
 
 pub(crate) use forms::Forms;
 

@@ -31,7 +31,10 @@ pub(crate) struct Inflating {
     decompressor: Option<Decompressor>,
     /// What was inflated, in parts that never move: nothing is held twice while a message grows to its limit.
     parts: Vec<Vec<u8>>,
+    /// Bytes that were inflated and moved out of the scratch.
     len: usize,
+    /// Of those, the bytes that have been handed out.
+    taken: usize,
     /// Compressed bytes that were inflated.
     consumed: usize,
     max_message: usize,
@@ -46,15 +49,16 @@ impl Inflater {
         Some(Self { window: Window::new(direction, agreed.reservation.clone()) })
     }
 
-    /// A message of which nothing has come.
+    /// A message of which nothing has come, and of which no more than `max_message` bytes may come out.
     #[expect(clippy::unused_self, reason = "there is no message without what both ends agreed upon")]
-    pub(crate) fn begin(&self, limits: &Limits) -> Inflating {
+    pub(crate) fn begin(&self, max_message: usize, limits: &Limits) -> Inflating {
         Inflating {
             decompressor: None,
             parts: Vec::new(),
             len: 0,
+            taken: 0,
             consumed: 0,
-            max_message: limits.max_message,
+            max_message,
             max_waste: limits.max_deflate_waste,
         }
     }
@@ -85,7 +89,7 @@ impl Inflater {
         Ok(bytes)
     }
 
-    /// A piece of a message, of [`PIECE`] bytes.
+    /// A piece of a message: of [`PIECE`] bytes, unless it is wanted as it comes.
     pub(crate) fn inflate(
         &mut self,
         message: &mut Inflating,
@@ -98,12 +102,34 @@ impl Inflater {
             message.keep(scratch.get(..filled).unwrap_or_default(), &mut text)
         })
     }
+
+    /// What was inflated since the last part, for a message that is handed out as it comes.
+    pub(crate) fn take_part(&mut self, message: &mut Inflating) -> Bytes {
+        let bytes = message.drain();
+        message.taken = message.taken.saturating_add(bytes.len());
+        // Only the messages after this one look into the window.
+        if let Some(window) = &mut self.window {
+            window.push(&bytes);
+        }
+        bytes
+    }
 }
 
 impl Inflating {
     /// The most bytes that a compressed message may have, whatever it inflates to.
     pub(crate) fn max_compressed(limits: &Limits) -> usize {
         fair_size(limits.max_message).saturating_add(limits.max_deflate_waste)
+    }
+
+    /// The same for a message that is handed out as it comes.
+    pub(crate) fn max_streamed(limits: &Limits) -> u64 {
+        let fair = limits.max_streamed.saturating_add(limits.max_streamed / 8);
+        fair.saturating_add(u64::try_from(limits.max_deflate_waste).unwrap_or(u64::MAX))
+    }
+
+    /// Sets the bytes that may come out, for a message that is wanted in another way than when it began.
+    pub(crate) fn set_limit(&mut self, max_message: usize) {
+        self.max_message = max_message;
     }
 
     /// Compressed bytes that were inflated.
@@ -113,7 +139,7 @@ impl Inflating {
 
     /// Bytes of memory that its output takes.
     pub(crate) fn held(&self) -> usize {
-        self.len
+        self.len.saturating_sub(self.taken)
     }
 
     fn borrow_context(&mut self, window: Option<&Window>) {
@@ -211,7 +237,7 @@ impl Inflating {
     }
 
     fn into_bytes(mut self, last: &[u8], mut text: Option<&mut Utf8Stream>) -> Result<Bytes, Fault> {
-        if self.parts.is_empty() {
+        if self.parts.is_empty() && self.taken == 0 {
             // Text is checked as a whole by whoever makes a message of it.
             return Ok(Bytes::copy_from_slice(last));
         }
@@ -219,10 +245,17 @@ impl Inflating {
         if text.is_some_and(|text| !text.is_complete()) {
             return Err(Fault::InvalidUtf8);
         }
-        let mut bytes = Vec::with_capacity(self.len);
+        Ok(self.drain())
+    }
+
+    /// The parts at hand, as one.
+    fn drain(&mut self) -> Bytes {
+        let mut bytes = Vec::with_capacity(self.held());
         // Each part goes as it is copied.
-        self.parts.into_iter().for_each(|part| bytes.extend_from_slice(&part));
-        Ok(Bytes::from(bytes))
+        for part in std::mem::take(&mut self.parts) {
+            bytes.extend_from_slice(&part);
+        }
+        Bytes::from(bytes)
     }
 }
 

@@ -35,7 +35,7 @@ mod codec;
 #[cfg(feature = "deflate")]
 mod codec {
     pub(crate) use super::{
-        deflater::{Deflater, Forms},
+        deflater::{Deflater, Forms, Parts},
         inflater::{Inflater, Inflating, PIECE},
     };
 }
@@ -49,7 +49,7 @@ mod pool;
 mod window;
 
 pub use budget::DeflateBudget;
-pub(crate) use codec::{Deflater, Forms, Inflater, Inflating, PIECE};
+pub(crate) use codec::{Deflater, Forms, Inflater, Inflating, PIECE, Parts};
 pub(crate) use negotiate::{ClientOffer, accept};
 pub use params::{Deflate, DeflateParams, InvalidDeflate};
 

@@ -20,6 +20,7 @@ use crate::{
     Error,
     buffer::Rest,
     drive::outcome,
+    streaming::Reading,
     timer::{Timer, now},
     transfer,
 };
@@ -42,6 +43,8 @@ pub struct Receiver<S: SplitTransport = TcpStream> {
     timer: Timer,
     pub(super) failure: Option<io::Error>,
     pub(super) end: Option<Box<Result<CloseOutcome, ()>>>,
+    /// A message of which a reader has left the rest; it is passed over.
+    pub(super) reading: Option<Box<Reading>>,
     pub(super) shared: Arc<Shared<S::Write>>,
 }
 
@@ -52,9 +55,10 @@ impl<S: SplitTransport> Receiver<S> {
         rest: Rest,
         failure: Option<io::Error>,
         end: Option<Box<Result<CloseOutcome, ()>>>,
+        reading: Option<Box<Reading>>,
         shared: Arc<Shared<S::Write>>,
     ) -> Self {
-        Self { io, half, rest, timer: Timer::default(), failure, end, shared }
+        Self { io, half, rest, timer: Timer::default(), failure, end, reading, shared }
     }
 
     /// Waits for the next message. `None` after a clean close, whoever began it: see [`close_outcome`](Self::close_outcome).
@@ -173,7 +177,12 @@ impl<S: SplitTransport> Receiver<S> {
                 }
                 ReceiveOutput::Event(Event::Message(message)) => return Poll::Ready(Ok(Some(message))),
                 ReceiveOutput::Event(Event::Closed(result)) => return Poll::Ready(self.ended(result)),
-                ReceiveOutput::Event(_) => continue,
+                ReceiveOutput::Event(event) => {
+                    if matches!(event, Event::Part(part) if part.fin) {
+                        self.reading = None;
+                    }
+                    continue;
+                }
                 _ => {}
             }
             if self.end.is_some() {
