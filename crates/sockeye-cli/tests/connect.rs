@@ -6,7 +6,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener},
-    process::Stdio,
+    process::{Command, Stdio},
     sync::mpsc,
     thread,
     time::Duration,
@@ -167,6 +167,18 @@ fn nobody_there_is_one_sentence() {
     assert_eq!((status(&output), stdout(&output)), (1, ""));
     assert!(stderr(&output).starts_with(&format!("sockeye: cannot reach ws://{free}/: ")), "{}", stderr(&output));
     assert_eq!(status(&run(connect(free, &["--count", "0"]), b"")), 2);
+}
+
+#[test]
+fn a_request_that_cannot_be_made_is_the_command_lines_fault() {
+    let server = serve(echo);
+    for options in [["--protocol", "a b"], ["-H", "Sec-WebSocket-Key: x"]] {
+        assert_eq!(status(&run(connect(server, &options), b"")), 2, "{options:?}");
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sockeye"));
+    command.args(["connect", "localhost:7071/echo"]);
+    let output = run(command, b"");
+    assert_eq!((status(&output), stderr(&output)), (2, "sockeye: a WebSocket URL begins with ws:// or wss://\n"));
 }
 
 /// `2>&1 | head -0`: the status still tells.
