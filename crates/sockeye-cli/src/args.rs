@@ -109,8 +109,8 @@ pub(crate) struct Cursors {
 ///
 /// In a terminal lines can be edited and found again with the arrows, `/ping [TEXT]`, `/close [CODE [REASON]]` and `/help`
 /// are commands, and a line that starts with `//` is sent without its first slash. What comes is marked with `<`, and
-/// control characters in it are shown, not obeyed. Ctrl-D closes; Ctrl-C leaves with 1001, a second one at once.
-/// NO_COLOR is honoured.
+/// control characters in it are shown, not obeyed; of a message longer than 64 KiB the start is shown. Ctrl-D closes;
+/// Ctrl-C leaves with 1001, a second one at once. NO_COLOR is honoured.
 ///
 /// From a pipe every line is a message, and the end of the input closes with 1000; what still comes before the server's own
 /// Close is printed. Into a pipe messages go as they are.

@@ -6,6 +6,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener},
+    process::{Command, Stdio},
     sync::mpsc,
     thread,
     time::Duration,
@@ -169,6 +170,29 @@ fn nobody_there_is_one_sentence() {
 }
 
 #[test]
+fn a_request_that_cannot_be_made_is_the_command_lines_fault() {
+    let server = serve(echo);
+    for options in [["--protocol", "a b"], ["-H", "Sec-WebSocket-Key: x"]] {
+        assert_eq!(status(&run(connect(server, &options), b"")), 2, "{options:?}");
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sockeye"));
+    command.args(["connect", "localhost:7071/echo"]);
+    let output = run(command, b"");
+    assert_eq!((status(&output), stderr(&output)), (2, "sockeye: a WebSocket URL begins with ws:// or wss://\n"));
+}
+
+/// `2>&1 | head -0`: the status still tells.
+#[test]
+fn with_nobody_to_complain_to_the_status_tells() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = connect(free, &[]);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(writer).spawn().unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+}
+
+#[test]
 fn json_has_a_line_for_each_event() {
     let server = serve(|stream| async move {
         let mut socket = sockeye::accept(stream).await?;
@@ -232,6 +256,48 @@ fn count_waits_for_the_answers_and_takes_no_more() {
     assert_eq!((status(&output), stdout(&output), stderr(&output)), (0, "0\n1\n2\n", ""));
 }
 
+/// The number of messages was all that was asked for: what the server makes of the Close frame is its own affair.
+#[test]
+fn count_reached_is_success_however_the_server_takes_it() {
+    for answer in [Some(&b"\x88\x04\x0f\xa1no"[..]), Some(b"\xff"), Some(b""), None] {
+        let server = serve(move |stream| async move {
+            let stream = stream.into_std()?;
+            let mut raw = TcpStream::from_std(stream.try_clone()?)?;
+            let mut socket = sockeye::accept(TcpStream::from_std(stream)?).await?;
+            socket.send("one").await?;
+            assert_eq!(raw.read_u8().await?, 0x88);
+            if let Some(answer) = answer {
+                raw.write_all(answer).await?;
+                raw.shutdown().await?;
+            }
+            raw.read_to_end(&mut Vec::new()).await?;
+            Ok(())
+        });
+        // One that says nothing is not waited for beyond this.
+        let time = if answer.is_some() { "20" } else { "0.5" };
+        let output = run(connect(server, &["--count", "1", "--timeout", time]), b"");
+        assert_eq!((status(&output), stdout(&output), stderr(&output)), (0, "one\n", ""), "{answer:?}");
+    }
+}
+
+/// A pipe whose reader takes nothing: neither the time nor a signal waits for it.
+#[test]
+fn a_reader_that_stalls_keeps_nobody() {
+    for signalled in [false, true] {
+        let (blocked, stalled) = mpsc::channel();
+        let server = serve(move |stream| flood(stream, blocked.clone()));
+        let options: &[&str] = if signalled { &["--no-close"] } else { &["--no-close", "--timeout", "1"] };
+        let mut child = start(connect(server, options));
+        let unread = child.stdout.take().unwrap();
+        if signalled {
+            stalled.recv_timeout(PATIENCE).unwrap();
+            kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+        }
+        assert_eq!(status(&end(child)), if signalled { 0 } else { 124 });
+        drop(unread);
+    }
+}
+
 /// While connecting, in the middle, and with a server that never answers the Close frame.
 #[test]
 fn timeout_ends_with_124() {
@@ -278,6 +344,18 @@ fn headers_come_from_the_line_and_from_a_file() {
     let output = run(connect(server, &["--header", "@/no/such/file"]), b"");
     assert_eq!(status(&output), 2);
     assert!(stderr(&output).contains("/no/such/file"), "{}", stderr(&output));
+}
+
+/// Sends until nothing is taken any more, tells so, and reads then.
+async fn flood(stream: TcpStream, blocked: mpsc::Sender<()>) -> Result<(), sockeye::Error> {
+    let mut socket = sockeye::accept(stream).await?;
+    let line = "x".repeat(1_000);
+    while let Ok(sent) = tokio::time::timeout(Duration::from_millis(300), socket.send(line.as_str())).await {
+        sent?;
+    }
+    let _ = blocked.send(());
+    while socket.recv().await?.is_some() {}
+    Ok(())
 }
 
 /// Shakes hands and answers nothing; tells when a Close frame comes.

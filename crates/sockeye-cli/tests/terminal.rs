@@ -59,6 +59,22 @@ fn what_a_peer_sends_is_shown_not_obeyed() {
     terminal.wait_line(ESCAPED[0].strip_prefix("< ").unwrap());
 }
 
+/// A person gets the start of what nobody reads; before, a message of line ends took its 200-fold in memory.
+#[test]
+fn a_message_nobody_can_read_is_shown_in_part() {
+    let server = serve(|stream| async move {
+        let mut socket = sockeye::accept(stream).await?;
+        socket.send("\n".repeat(1 << 20)).await?;
+        socket.send("end").await?;
+        socket.recv().await.map(drop)
+    });
+    let mut terminal = at_terminal(server, &[]);
+    let lines = terminal.wait_line("< end");
+    assert!(lines.contains(&"* the start of 1048576 bytes: a pipe gets all of them".to_owned()), "{lines:?}");
+    terminal.keys("\x04");
+    assert_eq!(terminal.status(), 0);
+}
+
 #[test]
 fn a_line_being_typed_survives_what_comes() {
     let (trigger, triggered) = watch::channel(0);

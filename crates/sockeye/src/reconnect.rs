@@ -265,7 +265,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ReconnectingWebSocket<S> {
     /// As [`WebSocket::close`].
     ///
     /// # Cancel safety
-    /// That this is the end is settled at once. Call it again, or [`recv`](Self::recv), to go on waiting.
+    /// That this is the end is settled when it is first polled. Call it again, or [`recv`](Self::recv), to go on waiting.
     pub async fn close(
         &mut self,
         code: CloseCode,

@@ -18,7 +18,7 @@ use sockeye::{
 use tokio::{
     io::{AsyncWriteExt, DuplexStream, duplex},
     net::TcpListener,
-    sync::mpsc,
+    sync::{Notify, mpsc},
     time::{Instant, advance, sleep, timeout},
 };
 
@@ -501,14 +501,15 @@ async fn as_a_stream() {
 async fn a_server_that_restarts() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
+    let missed = Notify::new();
     let serving = async {
         let (stream, _) = listener.accept().await.unwrap();
         let mut socket = sockeye::accept(stream).await.unwrap();
         let hello = socket.recv().await.unwrap().unwrap();
         socket.send(hello).await.unwrap();
         drop((socket, listener));
-        // Nobody listens for a while.
-        sleep(Duration::from_millis(50)).await;
+        // Nobody listens until the client has found that out.
+        missed.notified().await;
         let listener = TcpListener::bind(address).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
         let mut socket = sockeye::accept(stream).await.unwrap();
@@ -531,7 +532,8 @@ async fn a_server_that_restarts() {
                     assert_eq!(message.as_text(), Some("hello"));
                     seen.push('m');
                 }
-                Event::Disconnected { .. } if !seen.ends_with('d') => seen.push('d'),
+                Event::Disconnected { why: Disconnect::Failed(_), .. } => missed.notify_one(),
+                Event::Disconnected { .. } => seen.push('d'),
                 _ => {}
             }
         }

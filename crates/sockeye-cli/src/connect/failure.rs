@@ -1,7 +1,7 @@
 //! How `connect` ends if not well: an exit status, and one sentence that says what to do.
 use std::{fmt::Write as _, io, process::ExitCode};
 
-use sockeye::CloseOutcome;
+use sockeye::{CloseOutcome, Party};
 
 use super::{escape, event::Event};
 
@@ -13,6 +13,8 @@ const BODY_SHOWN: usize = 300;
 pub(super) enum Kind {
     /// No connection, or one that was lost or broken.
     Failed = 1,
+    /// The command line asks for what cannot be.
+    Usage = 2,
     /// The server answered something other than 101.
     Refused = 3,
     /// The server closed with a code that complains.
@@ -44,6 +46,9 @@ impl Failure {
 
     /// The connection was not opened.
     pub(super) fn opening(url: &str, error: sockeye::Error) -> Self {
+        if error.guilty() == Party::Local && !error.is_io() {
+            return Self::new(Kind::Usage, error.code(), escape::line(&error.to_string()));
+        }
         if !error.is_io() {
             return error.into();
         }

@@ -18,7 +18,10 @@ use tokio::{
     time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until},
 };
 
-use super::editor::{Editor, Typed};
+use super::{
+    editor::{Editor, Typed},
+    writer::Written,
+};
 
 /// Lines read ahead of the connection.
 const LINES: usize = 16;
@@ -30,8 +33,10 @@ pub(super) enum Asked {
     Typed(String),
     /// A typed line that is not taken, because too many wait.
     Refused,
-    /// The terminal's editor has shown so many bytes.
+    /// The terminal's editor, or the writer, has shown what costs so much.
     Shown(usize),
+    /// The writer cannot go on.
+    Unwritable(io::Error),
     /// The terminal has gone.
     Hangup,
     /// The input has ended; told once.
@@ -57,12 +62,14 @@ pub(super) struct Input {
     ping: Option<Interval>,
     deadline: Option<Instant>,
     output: Option<oneshot::Receiver<()>>,
+    written: Option<Written>,
 }
 
 impl Input {
     /// Reads from a terminal's editor, or, if there is none, plainly.
     pub(super) fn new(
         editor: Option<Editor>,
+        written: Option<Written>,
         ping_interval: Option<Duration>,
         deadline: Option<Instant>,
     ) -> io::Result<Self> {
@@ -77,6 +84,7 @@ impl Input {
             }),
             deadline,
             output: watch_output(),
+            written,
         })
     }
 
@@ -95,7 +103,7 @@ impl Input {
 
     /// Waits for what is asked next. Dropping the future loses nothing.
     pub(super) async fn next(&mut self, takes_lines: bool) -> io::Result<Asked> {
-        let Self { lines, interrupt, terminate, ping, deadline, output } = self;
+        let Self { lines, interrupt, terminate, ping, deadline, output, written } = self;
         tokio::select! {
             asked = next_line(lines, takes_lines) => asked,
             _ = interrupt.recv() => Ok(Asked::Interrupt),
@@ -106,6 +114,7 @@ impl Input {
                 Ok(Asked::TimeUp)
             }
             () = gone(output) => Ok(Asked::OutputGone),
+            result = shown(written) => Ok(result.map_or_else(Asked::Unwritable, Asked::Shown)),
         }
     }
 }
@@ -147,6 +156,16 @@ async fn passed(deadline: Option<Instant>) {
         Some(deadline) => sleep_until(deadline).await,
         None => pending().await,
     }
+}
+
+async fn shown(written: &mut Option<Written>) -> io::Result<usize> {
+    if let Some(receiver) = written {
+        if let Some(result) = receiver.recv().await {
+            return result;
+        }
+        *written = None;
+    }
+    pending().await
 }
 
 /// Returns once the reader of the pipe that is our output has closed it.

@@ -8,10 +8,11 @@ mod input;
 mod open;
 mod output;
 mod pings;
+mod writer;
 
 use std::{
     future::{Future, poll_fn},
-    io,
+    io::{self, Write},
     pin::pin,
     process::ExitCode,
     task::Poll,
@@ -44,7 +45,7 @@ pub(crate) fn run(args: &args::Connect) -> ExitCode {
     if !failure.message().is_empty() {
         // Where not even this can be said, the status says it.
         let _ = output.event(&failure.event());
-        eprintln!("sockeye: {}", failure.message());
+        let _ = writeln!(io::stderr(), "sockeye: {}", failure.message());
     }
     failure.exit_code()
 }
@@ -57,9 +58,11 @@ async fn converse(args: &args::Connect, output: &mut Output) -> Result<(), Failu
         output.set_editor(Some(editor.printer()));
         editor
     });
-    let mut input = Input::new(editor, args.ping_interval, deadline)?;
+    let written = editor.is_none().then(|| output.write_behind());
+    let mut input = Input::new(editor, written, args.ping_interval, deadline)?;
     let result = Session::new(socket, args, output).run(&mut input).await;
     output.set_editor(None);
+    output.write_through();
     input.stop().await;
     result
 }
@@ -102,12 +105,37 @@ impl<'a> Session<'a> {
 
     async fn run(&mut self, input: &mut Input) -> Result<(), Failure> {
         let result = self.talk(input).await;
-        match self.leaving {
+        let result = match self.leaving {
             Leaving::TimeUp => Err(Failure::time_up()),
             // How a connection ends that nobody looks at any more is no failure.
             Leaving::Unseen => Ok(()),
             _ => result,
+        };
+        result.and(self.drain(input).await)
+    }
+
+    /// Waits for who reads the output. In a hurry, not for long.
+    async fn drain(&mut self, input: &mut Input) -> Result<(), Failure> {
+        let patient = matches!(self.leaving, Leaving::No | Leaving::Enough);
+        if !patient {
+            input.end_within(GOODBYE);
         }
+        while self.output.is_behind() {
+            let result = match input.next(false).await? {
+                Asked::Shown(cost) => {
+                    self.output.shown(cost);
+                    continue;
+                }
+                Asked::Unwritable(error) => return Ok(self.output.failed(error)?),
+                Asked::TimeUp if patient => Err(Failure::time_up()),
+                Asked::TimeUp | Asked::OutputGone => Ok(()),
+                Asked::Interrupt => Err(Failure::interrupted()),
+                _ => continue,
+            };
+            self.output.set_gone();
+            return result;
+        }
+        Ok(())
     }
 
     async fn talk(&mut self, input: &mut Input) -> Result<(), Failure> {
@@ -115,14 +143,18 @@ impl<'a> Session<'a> {
         loop {
             let takes_lines = takes_lines(&self.socket);
             tokio::select! {
-                step = step(&mut self.socket, takes_lines), if self.output.has_room() => match step? {
-                    Step::Event(event) => self.happened(&event)?,
-                    Step::End => return self.verdict(),
-                    Step::Drained => {}
+                // A closing handshake waits for no reader who stalls.
+                step = step(&mut self.socket, takes_lines), if self.output.has_room() || self.is_leaving() => match step {
+                    Ok(Step::Event(event)) => self.happened(&event)?,
+                    Ok(Step::End) => return self.verdict(),
+                    Ok(Step::Drained) => {}
+                    // All that was wanted has come.
+                    Err(_) if self.leaving == Leaving::Enough => return Ok(()),
+                    Err(error) => return Err(error.into()),
                 },
                 // Queued, not sent: receiving writes, and must go on meanwhile, or two ends that only write wait for ever.
                 asked = input.next(takes_lines) => match asked? {
-                    Asked::TimeUp if self.leaving.is_hasty() => return Ok(()),
+                    Asked::TimeUp if self.leaving.is_hasty() || self.leaving == Leaving::Enough => return Ok(()),
                     asked => self.obey(asked)?,
                 },
             }
@@ -149,7 +181,14 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    fn is_leaving(&self) -> bool {
+        self.leaving != Leaving::No
+    }
+
     fn happened(&mut self, event: &Event) -> io::Result<()> {
+        if self.is_leaving() && !self.output.has_room() {
+            return Ok(());
+        }
         match event {
             Event::Message(_) if self.leaving == Leaving::Enough => {}
             Event::Message(message) => {
@@ -194,7 +233,8 @@ impl<'a> Session<'a> {
             Asked::Refused => {
                 self.output.say("not sent: the server takes nothing at the moment; try again later");
             }
-            Asked::Shown(bytes) => self.output.shown(bytes),
+            Asked::Shown(cost) => self.output.shown(cost),
+            Asked::Unwritable(error) => self.output.failed(error)?,
             Asked::Hangup => {
                 self.output.set_editor(None);
                 self.output.set_gone();
@@ -202,7 +242,10 @@ impl<'a> Session<'a> {
             // Whoever waits for a number of messages has asked, and waits for the answers.
             Asked::InputEnd if self.args.no_close || self.args.count.is_some() => {}
             Asked::InputEnd => self.close(CloseCode::NORMAL, ""),
-            Asked::Interrupt if self.leaving == Leaving::Interrupted => return Err(Failure::interrupted()),
+            Asked::Interrupt if self.leaving == Leaving::Interrupted => {
+                self.output.set_gone();
+                return Err(Failure::interrupted());
+            }
             Asked::Interrupt => {
                 self.leave(Leaving::Interrupted, CloseCode::GOING_AWAY);
                 self.output.note("closing; Ctrl-C again ends at once");
@@ -215,7 +258,7 @@ impl<'a> Session<'a> {
     }
 
     fn leave(&mut self, why: Leaving, code: CloseCode) {
-        if self.leaving == Leaving::No || why == Leaving::Interrupted {
+        if self.leaving == Leaving::No || matches!(why, Leaving::Interrupted | Leaving::TimeUp) {
             self.leaving = why;
         }
         self.close(code, "");
@@ -273,12 +316,15 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Success only after a clean close that is no complaint, or if nobody wanted more.
+    /// Success only after a clean close that is no complaint, or if all that was wanted has come.
     fn verdict(&mut self) -> Result<(), Failure> {
         let outcome = self.socket.close_outcome().cloned();
         if let Some(outcome) = &outcome {
             self.output.event(&event::Event::close(outcome))?;
             self.output.note(&goodbye(outcome));
+        }
+        if self.leaving == Leaving::Enough {
+            return Ok(());
         }
         let Some(outcome) = outcome else { return Err(Failure::lost("the connection was lost")) };
         if !outcome.is_clean() {

@@ -1,6 +1,6 @@
 //! What is shown, where, and how: raw to a pipe, escaped to a terminal, or as JSON.
 use std::{
-    io::{self, ErrorKind, IsTerminal, Write},
+    io::{self, ErrorKind, IsTerminal},
     iter,
 };
 
@@ -9,15 +9,23 @@ use liso::{Color, Line, OutputOnly, Style};
 use sockeye::Message;
 use unicode_width::UnicodeWidthChar;
 
-use super::{escape, event::Event};
+use super::{
+    escape,
+    event::Event,
+    writer::{self, Stream, Writer, Written},
+};
 
 /// Bytes of a binary message that a terminal is shown.
 const PREVIEW: usize = 24;
 /// Columns of the marks before what is shown.
 const MARK: usize = 2;
 const TAB: usize = 8;
-/// No more is received while this much waits for the screen.
+/// No more is received while this much waits for the screen, or for who reads a pipe.
 const UNSHOWN: usize = 256 * 1024;
+/// What a line costs while it waits, however short it is.
+const LINE: usize = 256;
+/// Bytes of a message that a person is shown; whoever wants more has no eyes.
+const SHOWN: usize = 64 * 1024;
 
 /// What stands before a line at a terminal, and tells who says it.
 #[derive(Clone, Copy)]
@@ -39,7 +47,9 @@ pub(super) struct Output {
     colour: bool,
     /// While a line is edited, all goes through the editor, which knows where the line is.
     editor: Option<OutputOnly>,
-    /// Bytes the editor was given and has not shown yet.
+    /// Otherwise, while there is somebody to wait for it, through a thread.
+    writer: Option<Writer>,
+    /// What either was given and has not shown yet, each line with its cost.
     unshown: usize,
     /// Whoever read the output has gone; nobody misses what comes.
     gone: bool,
@@ -50,7 +60,7 @@ impl Output {
         let terminal = io::stdout().is_terminal();
         let chatty = terminal && io::stdin().is_terminal();
         let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Self { json, binary, terminal, chatty, colour, editor: None, unshown: 0, gone: false }
+        Self { json, binary, terminal, chatty, colour, editor: None, writer: None, unshown: 0, gone: false }
     }
 
     pub(super) fn is_chatty(&self) -> bool {
@@ -67,6 +77,7 @@ impl Output {
 
     pub(super) fn set_gone(&mut self) {
         self.gone = true;
+        self.unshown = 0;
     }
 
     pub(super) fn set_editor(&mut self, editor: Option<OutputOnly>) {
@@ -74,12 +85,30 @@ impl Output {
         self.unshown = 0;
     }
 
-    /// The editor has shown what these bytes were.
-    pub(super) fn shown(&mut self, bytes: usize) {
-        self.unshown = self.unshown.saturating_sub(bytes);
+    /// From now on a thread writes, and tells when it has.
+    pub(super) fn write_behind(&mut self) -> Written {
+        let (writer, written) = Writer::start();
+        self.writer = Some(writer);
+        written
     }
 
-    /// Whether the terminal keeps up.
+    /// From now on what is said is written when this returns. What the thread still has is its own affair.
+    pub(super) fn write_through(&mut self) {
+        self.writer = None;
+        self.unshown = 0;
+    }
+
+    /// Whether the thread has something to write yet.
+    pub(super) fn is_behind(&self) -> bool {
+        self.writer.is_some() && self.unshown > 0
+    }
+
+    /// What costs so much has been shown.
+    pub(super) fn shown(&mut self, cost: usize) {
+        self.unshown = self.unshown.saturating_sub(cost);
+    }
+
+    /// Whether the terminal, or the pipe's reader, keeps up.
     pub(super) fn has_room(&self) -> bool {
         self.unshown < UNSHOWN
     }
@@ -89,13 +118,24 @@ impl Output {
         if self.json {
             return self.event(&Event::message(message));
         }
+        if self.terminal && self.chatty {
+            return self.show(message);
+        }
         if self.terminal {
-            let shown = self.safe(message);
-            let mark = if message.is_text() { Mark::Text } else { Mark::Binary };
-            return if self.chatty { self.marked(mark, &shown) } else { self.write(&[shown.as_bytes(), b"\n"]) };
+            return self.write(&[self.safe(message, usize::MAX).as_bytes(), b"\n"]);
         }
         let end: &[u8] = if message.is_binary() && self.binary { b"" } else { b"\n" };
         self.write(&[message.as_bytes(), end])
+    }
+
+    /// A message, or the start of it, for a person.
+    fn show(&mut self, message: &Message) -> io::Result<()> {
+        let mark = if message.is_text() { Mark::Text } else { Mark::Binary };
+        self.marked(mark, &self.safe(message, SHOWN))?;
+        if message.len() > SHOWN && (message.is_text() || self.binary) {
+            self.say(&format!("the start of {} bytes: a pipe gets all of them", message.len()));
+        }
+        Ok(())
     }
 
     /// For `--json`; does nothing without.
@@ -120,15 +160,15 @@ impl Output {
         let text = escape::line(text);
         if !self.edited(Some(Mark::Note), &text) {
             // Nobody reads it: no reason to end.
-            let _ = writeln!(io::stderr(), "* {text}");
+            let _ = self.put(Stream::Error, &[b"* ", text.as_bytes(), b"\n"]);
         }
     }
 
-    /// A message as a terminal may have it.
-    fn safe(&self, message: &Message) -> String {
+    /// A message, or so many bytes of it, as a terminal may have it.
+    fn safe(&self, message: &Message, most: usize) -> String {
         match message {
-            Message::Text(text) => escape::text(text).into_owned(),
-            Message::Binary(bytes) if self.binary => escape::bytes(bytes),
+            Message::Text(text) => escape::text(start_of(text, most)).into_owned(),
+            Message::Binary(bytes) if self.binary => escape::bytes(&bytes[..bytes.len().min(most)]),
             Message::Binary(bytes) => {
                 let start = HEXLOWER.encode(&bytes[..bytes.len().min(PREVIEW)]);
                 let more = if bytes.len() > PREVIEW { "..." } else { "" };
@@ -163,6 +203,7 @@ impl Output {
     fn edited(&mut self, mark: Option<Mark>, text: &str) -> bool {
         let Some(editor) = &self.editor else { return false };
         let width = screen_width().saturating_sub(MARK).max(MARK);
+        let mut cost = 0;
         for (n, piece) in text.split('\n').flat_map(|line| pieces(line, width)).enumerate() {
             let mut line = Line::new();
             match mark {
@@ -172,10 +213,11 @@ impl Output {
             }
             line.add_text(piece);
             editor.println(line);
+            cost += piece.len() + LINE;
         }
         // It comes back when what was said before it has been shown.
-        self.unshown += text.len();
-        editor.send_custom(text.len());
+        self.unshown += cost;
+        editor.send_custom(cost);
         true
     }
 
@@ -195,12 +237,25 @@ impl Output {
         if self.gone {
             return Ok(());
         }
-        let mut out = io::stdout().lock();
-        match parts.iter().try_for_each(|part| out.write_all(part)).and_then(|()| out.flush()) {
-            // `sockeye connect URL | head -1` is no failure.
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => self.gone = true,
-            result => return result,
+        self.put(Stream::Output, parts).or_else(|error| self.failed(error))
+    }
+
+    /// Writing has failed.
+    pub(super) fn failed(&mut self, error: io::Error) -> io::Result<()> {
+        if error.kind() != ErrorKind::BrokenPipe {
+            return Err(error);
         }
+        // `sockeye connect URL | head -1` is no failure.
+        self.set_gone();
+        Ok(())
+    }
+
+    fn put(&mut self, stream: Stream, parts: &[&[u8]]) -> io::Result<()> {
+        let bytes = parts.concat();
+        let Some(writer) = &self.writer else { return writer::write(stream, &bytes) };
+        let cost = bytes.len() + LINE;
+        self.unshown += cost;
+        writer.write(stream, bytes, cost);
         Ok(())
     }
 }
@@ -208,6 +263,12 @@ impl Output {
 fn screen_width() -> usize {
     let columns = rustix::termios::tcgetwinsize(io::stdout()).map_or(0, |size| size.ws_col);
     if columns == 0 { 80 } else { usize::from(columns) }
+}
+
+/// The start of a text, of so many bytes or a few less.
+fn start_of(text: &str, most: usize) -> &str {
+    let end = (0..=most.min(text.len())).rev().find(|&at| text.is_char_boundary(at));
+    &text[..end.unwrap_or(0)]
 }
 
 /// Cuts a line into pieces of at most so many columns; one piece at least.
@@ -229,6 +290,14 @@ fn pieces(line: &str, width: usize) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_start_ends_between_characters() {
+        assert_eq!(start_of("日本", 5), "日");
+        assert_eq!(start_of("日本", 6), "日本");
+        assert_eq!(start_of("日本", usize::MAX), "日本");
+        assert_eq!(start_of("日本", 2), "");
+    }
 
     #[test]
     fn lines_are_cut_by_columns() {
