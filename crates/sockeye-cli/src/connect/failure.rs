@@ -46,7 +46,7 @@ impl Failure {
 
     /// The connection was not opened.
     pub(super) fn opening(url: &str, error: sockeye::Error) -> Self {
-        if error.guilty() == Party::Local && !error.is_io() {
+        if error.guilty() == Some(Party::Local) && !error.is_io() {
             return Self::new(Kind::Usage, error.code(), escape::line(&error.to_string()));
         }
         if !error.is_io() {
