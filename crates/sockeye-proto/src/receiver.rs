@@ -85,6 +85,10 @@ impl Receiver {
         Self { role, frame: Frame::Header(HeaderReader::default()), message: None, inflater: None, streaming: false }
     }
 
+    pub(crate) fn role(&self) -> Role {
+        self.role
+    }
+
     /// From now on messages may be compressed.
     pub(crate) fn set_deflate(&mut self, agreed: &DeflateParams) {
         self.inflater = Inflater::new(self.role, agreed);

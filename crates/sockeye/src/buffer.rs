@@ -8,7 +8,7 @@ thread_local! {
     /// One buffer a thread, lent to whichever connection is being polled. A connection that waits holds none.
     static BUFFER: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
     /// The memory of the last [`Rest`] that was used up on this thread, for the next one; at most [`SIZE`] bytes.
-    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static SPARE: Cell<Option<Box<Input>>> = const { Cell::new(None) };
 }
 
 /// Lends the thread's buffer for the duration of one call.
@@ -22,42 +22,46 @@ pub(crate) fn with_thread_buffer<T>(f: impl FnOnce(&mut [u8]) -> T) -> T {
 }
 
 /// Input read beyond the message that was asked for: bytes of the next ones. It owns no memory once it is used up.
+#[derive(Debug, Default)]
+pub(crate) struct Rest(Option<Box<Input>>);
+
 #[derive(Debug)]
-pub(crate) struct Rest {
+struct Input {
     bytes: Vec<u8>,
     used: usize,
+    /// Asking the clock again for every message in it would cost more than to parse it.
     read_at: Instant,
 }
 
 impl Rest {
     /// A copy of `bytes`, which were read at that instant.
     pub(crate) fn new(bytes: &[u8], read_at: Instant) -> Self {
-        let mut copy = if bytes.is_empty() { Vec::new() } else { SPARE.take() };
-        copy.extend_from_slice(bytes);
-        Self { bytes: copy, used: 0, read_at }
-    }
-
-    /// When it was read: asking the clock again for every message in it would cost more than to parse it.
-    pub(crate) fn read_at(&self) -> Instant {
-        self.read_at
+        if bytes.is_empty() {
+            return Self::default();
+        }
+        let fresh = || Box::new(Input { bytes: Vec::new(), used: 0, read_at });
+        let mut input = SPARE.take().unwrap_or_else(fresh);
+        input.bytes.extend_from_slice(bytes);
+        (input.used, input.read_at) = (0, read_at);
+        Self(Some(input))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.used == self.bytes.len()
+        self.0.is_none()
     }
 
-    /// What is left, to be unmasked in place.
-    pub(crate) fn as_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.used..]
-    }
-
-    pub(crate) fn consume(&mut self, count: usize) {
-        self.used += count;
-        if self.is_empty() {
-            let mut spare = std::mem::take(&mut self.bytes);
-            spare.clear();
-            SPARE.set(spare);
-            self.used = 0;
+    /// Gives what is left, to be unmasked in place, and when it was read to `take`, which says how much of it it took; so does
+    /// this. Of nothing it takes nothing, and is not asked.
+    pub(crate) fn feed(&mut self, take: impl FnOnce(&mut [u8], Instant) -> usize) -> usize {
+        let Some(input) = &mut self.0 else { return 0 };
+        let count = take(&mut input.bytes[input.used..], input.read_at);
+        input.used += count;
+        if input.used == input.bytes.len()
+            && let Some(mut spare) = self.0.take()
+        {
+            spare.bytes.clear();
+            SPARE.set(Some(spare));
         }
+        count
     }
 }

@@ -97,9 +97,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             }
             if !self.rest.is_empty() {
                 ready!(coop::poll_proceed(cx)).made_progress();
-                let read_at = self.rest.read_at();
-                let consumed = self.connection.handle_input(self.rest.as_mut(), read_at);
-                self.rest.consume(consumed);
+                self.rest.feed(|input, read_at| self.connection.handle_input(input, read_at));
                 continue;
             }
             if self.is_writing() && !blocked {
@@ -121,12 +119,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             if let Some(message) = self.connection.take_message() {
                 return Some(message);
             }
-            let read_at = self.rest.read_at();
-            let consumed = self.connection.handle_input(self.rest.as_mut(), read_at);
-            if consumed == 0 {
+            if self.rest.feed(|input, read_at| self.connection.handle_input(input, read_at)) == 0 {
                 return None;
             }
-            self.rest.consume(consumed);
         }
     }
 

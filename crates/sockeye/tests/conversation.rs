@@ -35,7 +35,7 @@ async fn sizes_and_threads() {
     println!("size_of::<WebSocket<TcpStream>>() = {size}");
     println!("size_of::<WebSocket<Transport>>() = {}", size_of::<WebSocket<Transport>>());
     println!("size_of::<Error>() = {}", size_of::<sockeye::Error>());
-    assert!(size <= 656);
+    assert!(size <= 512);
     assert_eq!(size_of::<sockeye::Error>(), 8);
 }
 

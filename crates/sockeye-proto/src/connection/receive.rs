@@ -23,13 +23,13 @@ use crate::{
 /// that says [`ReceiveOutput::Wait`], then changed again.
 pub struct ReceiveHalf {
     config: Arc<Config>,
-    role: Role,
     state: State,
     pub(super) receiver: Receiver,
     event: Option<Event>,
     reply: Option<Reply>,
     control: Rate,
-    watch: Option<Watch>,
+    /// Boxed, as is an outcome: most connections have neither, and every connection has the room it takes.
+    watch: Option<Box<Watch>>,
 }
 
 /// What the caller of a [`ReceiveHalf`] is to do next.
@@ -57,7 +57,7 @@ pub enum ReceiveOutput {
 enum State {
     Open,
     CloseSent { until: Instant },
-    Finishing { result: Result<CloseOutcome, Error>, until: Instant, over: Over },
+    Finishing { result: Box<Result<CloseOutcome, Error>>, until: Instant, over: Over },
     Closed,
 }
 
@@ -75,10 +75,9 @@ enum Over {
 
 impl ReceiveHalf {
     pub(super) fn new(config: Arc<Config>, role: Role, now: Instant) -> Self {
-        let watch = config.keepalive.map(|_| Watch::new(now));
+        let watch = config.keepalive.map(|_| Box::new(Watch::new(now)));
         Self {
             config,
-            role,
             state: State::Open,
             receiver: Receiver::new(role),
             event: None,
@@ -271,7 +270,7 @@ impl ReceiveHalf {
     /// Which end this is.
     #[must_use]
     pub fn role(&self) -> Role {
-        self.role
+        self.receiver.role()
     }
 
     /// The configuration it was made with.
@@ -314,7 +313,7 @@ impl ReceiveHalf {
             return None;
         }
         match std::mem::replace(&mut self.state, State::Closed) {
-            State::Finishing { result, .. } => Some(Event::Closed(result)),
+            State::Finishing { result, .. } => Some(Event::Closed(*result)),
             _ => None,
         }
     }
@@ -388,7 +387,7 @@ impl ReceiveHalf {
     /// frame in response" (RFC 6455 section 5.5.1). The sending half knows whether it did.
     fn take_close(&mut self, frame: Option<CloseFrame>, now: Instant) {
         let initiator = if matches!(self.state, State::Open) { Party::Remote } else { Party::Local };
-        let over = match self.role {
+        let over = match self.role() {
             Role::Server => Over::WhenShut,
             Role::Client => Over::AtEof,
         };
@@ -420,8 +419,8 @@ impl ReceiveHalf {
 
     fn finish(&mut self, result: Result<CloseOutcome, Error>, over: Over, now: Instant) {
         let until = limits::deadline(now, self.config.limits.close_timeout);
-        self.state = State::Finishing { result, until, over };
-        self.receiver = Receiver::new(self.role);
+        self.state = State::Finishing { result: Box::new(result), until, over };
+        self.receiver = Receiver::new(self.role());
         self.watch = None;
     }
 

@@ -29,7 +29,7 @@ pub struct SendHalf {
     end: End,
     stage: Stage,
     pub(super) outbox: Outbox,
-    pub(super) stall: Option<Stall>,
+    pub(super) stall: Option<Box<Stall>>,
     discarded: usize,
     notice: Option<Notice>,
     unfinished: Option<Box<Unfinished>>,
@@ -198,7 +198,7 @@ impl SendHalf {
         match &mut self.stall {
             Some(stall) => stall.blocked = true,
             None if self.outbox.is_empty() => {}
-            None => self.stall = Some(self.new_stall(now)),
+            None => self.stall = Some(Box::new(self.new_stall(now))),
         }
     }
 
@@ -213,7 +213,7 @@ impl SendHalf {
             Some(stall) if stall.due <= now && stall.owed > 0 => self.fail(Fault::WriteTimeout, now),
             Some(stall) if stall.due <= now => {
                 let blocked = stall.blocked;
-                self.stall = Some(Stall { blocked, ..self.new_stall(now) });
+                self.stall = Some(Box::new(Stall { blocked, ..self.new_stall(now) }));
             }
             _ => {}
         }

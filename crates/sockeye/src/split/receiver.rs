@@ -80,12 +80,9 @@ impl<S: SplitTransport> Receiver<S> {
             if let Some(message) = self.half.take_message() {
                 return Some(message);
             }
-            let read_at = self.rest.read_at();
-            let consumed = self.half.handle_input(self.rest.as_mut(), read_at);
-            if consumed == 0 {
+            if self.rest.feed(|input, read_at| self.half.handle_input(input, read_at)) == 0 {
                 return None;
             }
-            self.rest.consume(consumed);
         }
     }
 
@@ -190,9 +187,7 @@ impl<S: SplitTransport> Receiver<S> {
             }
             if !self.rest.is_empty() {
                 ready!(coop::poll_proceed(cx)).made_progress();
-                let read_at = self.rest.read_at();
-                let consumed = self.half.handle_input(self.rest.as_mut(), read_at);
-                self.rest.consume(consumed);
+                self.rest.feed(|input, read_at| self.half.handle_input(input, read_at));
                 continue;
             }
             let (help, write_due) = {
