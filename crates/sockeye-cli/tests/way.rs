@@ -13,6 +13,7 @@ use std::{
 };
 
 use common::{PATIENCE, connect, connect_to, echo, run, scratch, serve, status, stderr, stdout};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use serde_json::Value;
 use tokio::net::UnixListener;
 
@@ -61,10 +62,16 @@ struct Identity {
 
 impl Identity {
     fn new(name: &str) -> Self {
-        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        Self::signed(name, IsCa::NoCa)
+    }
+
+    fn signed(name: &str, is_ca: IsCa) -> Self {
+        let mut made = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+        made.is_ca = is_ca;
+        let own_key = KeyPair::generate().unwrap();
         let (cert, key) = (scratch(&format!("{name}-cert.pem")), scratch(&format!("{name}-key.pem")));
-        fs::write(&cert, made.cert.pem()).unwrap();
-        fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        fs::write(&cert, made.self_signed(&own_key).unwrap().pem()).unwrap();
+        fs::write(&key, own_key.serialize_pem()).unwrap();
         Self { cert, key }
     }
 }
@@ -117,6 +124,16 @@ fn cacert_trusts_who_is_in_the_file_and_insecure_everybody() {
     for strict in [strict, connect_to(&demo.wss(), &["--cacert", path(&other.cert)])] {
         assert_fails(&run(strict, b"a\n"), 1, &["certificate", "--cacert", "--insecure"]);
     }
+}
+
+/// As `openssl req -x509` makes them.
+#[test]
+fn a_certificate_that_is_an_authority_at_once_is_explained() {
+    let identity = Identity::signed("authority", IsCa::Ca(BasicConstraints::Unconstrained));
+    let demo = Demo::with_tls(&identity);
+    let output = run(connect_to(&demo.wss(), &["--cacert", path(&identity.cert)]), b"");
+    assert_fails(&output, 1, &["CA:FALSE", "--insecure"]);
+    assert_eq!(status(&run(connect_to(&demo.wss(), &["--insecure"]), b"")), 0);
 }
 
 #[test]

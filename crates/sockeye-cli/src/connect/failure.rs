@@ -143,6 +143,11 @@ fn hint_at_tls(error: &rustls::Error) -> &'static str {
         rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
             ": nobody trusted has issued the certificate (trust its issuer with --cacert, or anybody with --insecure)"
         }
+        // What `openssl req -x509` makes, unless it is told otherwise. The error has no type here, only its name.
+        rustls::Error::InvalidCertificate(CertificateError::Other(why)) if why.to_string().contains("CaUsedAsEnd") => {
+            ": a server's own certificate must not be an authority's (make one with basicConstraints=CA:FALSE, or see \
+             --insecure)"
+        }
         rustls::Error::InvalidCertificate(_) => " (--insecure accepts any certificate)",
         rustls::Error::InvalidMessage(_) => " (if the server speaks no TLS there, try ws://)",
         _ => "",
