@@ -155,6 +155,40 @@ pub(crate) struct Connect {
     /// Largest message taken, such as 16MiB
     #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = parse_size)]
     pub(crate) max_message: usize,
+    #[command(flatten)]
+    pub(crate) way: Way,
+}
+
+// The way to the server, and what is spoken on it. (A doc comment would become the help's first line.)
+#[derive(ClapArgs)]
+#[command(next_help_heading = "The way to the server")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
+pub(crate) struct Way {
+    /// Offer compression (permessage-deflate)
+    #[arg(long)]
+    pub(crate) deflate: bool,
+    /// Prefer HTTP/2 (RFC 8441), which TLS negotiates; to a ws:// URL speak it at once, which the server must understand
+    #[arg(long)]
+    pub(crate) http2: bool,
+    /// Trust the root certificates in this file (PEM) in place of the platform's
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cacert: Option<PathBuf>,
+    /// Accept any certificate, which anybody between here and the server could have made; for trying things out
+    #[arg(long, conflicts_with = "cacert")]
+    pub(crate) insecure: bool,
+    /// Go through this proxy: http://, https://, socks5:// or socks5h:// (names are looked up there). Without it, the
+    /// environment is asked: http_proxy for ws, https_proxy for wss, then ALL_PROXY, except for the hosts in NO_PROXY
+    #[arg(long, value_name = "URL")]
+    pub(crate) proxy: Option<String>,
+    /// Go through no proxy, whatever the environment says
+    #[arg(long, conflicts_with = "proxy")]
+    pub(crate) no_proxy: bool,
+    /// Connect to this Unix socket; host and path of the request, and whether there is TLS, still come from the URL
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["proxy", "max_redirects"])]
+    pub(crate) unix: Option<PathBuf>,
+    /// Follow up to so many redirects
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) max_redirects: usize,
 }
 
 const CONNECT_MORE: &str = r#"Examples:
@@ -163,9 +197,10 @@ const CONNECT_MORE: &str = r#"Examples:
   echo '{"subscribe":"news"}' | sockeye connect --count 3 --timeout 10 ws://127.0.0.1:7071/chat
   sockeye connect --header @token.txt --json --no-close ws://127.0.0.1:7071/chat </dev/null | jq .
   sockeye connect --ping-interval 1 --no-close ws://127.0.0.1:7071/echo </dev/null
+  sockeye connect --cacert cert.pem --http2 --deflate wss://localhost:7071/echo
 
 Events of --json, one object a line; fields may be added:
-  {"event":"open","url":URL,"protocol":NAME or null,"extensions":TEXT}
+  {"event":"open","url":URL,"protocol":NAME or null,"extensions":TEXT,"http":"1.1" or "2"}
   {"event":"message","type":"text","data":TEXT}
   {"event":"message","type":"binary","data":BASE64}
   {"event":"ping","data":BASE64}                  answered already
@@ -260,6 +295,21 @@ mod tests {
             for option in ["--max-message 64MiB", "--max-fragments 9"] {
                 assert!(parse(&format!("sockeye demo {demo} {option}")).is_err(), "{demo} {option}");
             }
+        }
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        for options in [
+            "--insecure --cacert a.pem",
+            "--proxy http://p --no-proxy",
+            "--unix /s --proxy http://p",
+            "--unix /s --max-redirects 1",
+        ] {
+            assert!(parse(&format!("sockeye connect ws://a/ {options}")).is_err(), "{options}");
+        }
+        for options in ["--unix /s --no-proxy --insecure", "--http2 --deflate --cacert a.pem --max-redirects 3"] {
+            assert!(parse(&format!("sockeye connect wss://a/ {options}")).is_ok(), "{options}");
         }
     }
 

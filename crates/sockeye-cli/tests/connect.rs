@@ -185,7 +185,7 @@ fn json_has_a_line_for_each_event() {
     assert_eq!(
         events,
         [
-            json!({"event": "open", "url": format!("ws://{server}/"), "protocol": null, "extensions": ""}),
+            json!({"event": "open", "url": format!("ws://{server}/"), "protocol": null, "extensions": "", "http": "1.1"}),
             json!({"event": "message", "type": "text", "data": HOSTILE}),
             json!({"event": "message", "type": "binary", "data": "AP8="}),
             json!({"event": "ping", "data": "YXJlIHlvdSB0aGVyZQ=="}),

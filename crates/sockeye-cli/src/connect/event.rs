@@ -10,6 +10,8 @@ pub(super) enum Event<'a> {
         url: &'a str,
         protocol: Option<&'a str>,
         extensions: &'a str,
+        /// The version of HTTP that it was opened by.
+        http: &'static str,
     },
     Message(Data<'a>),
     /// Answered already. The payload is in base64.
@@ -80,8 +82,8 @@ mod tests {
     fn fields_are_a_promise() {
         let json = |event: Event<'_>| serde_json::to_string(&event).unwrap();
         assert_eq!(
-            json(Event::Open { url: "ws://a/", protocol: None, extensions: "" }),
-            r#"{"event":"open","url":"ws://a/","protocol":null,"extensions":""}"#
+            json(Event::Open { url: "ws://a/", protocol: None, extensions: "", http: "2" }),
+            r#"{"event":"open","url":"ws://a/","protocol":null,"extensions":"","http":"2"}"#
         );
         assert_eq!(json(Event::message(&"hi".into())), r#"{"event":"message","type":"text","data":"hi"}"#);
         let binary = Message::binary(vec![0, 255]);

@@ -8,6 +8,7 @@ mod input;
 mod open;
 mod output;
 mod pings;
+mod tls;
 
 use std::{
     future::{Future, poll_fn},
@@ -138,15 +139,26 @@ impl<'a> Session<'a> {
     fn opened(&mut self) -> io::Result<()> {
         let url = self.socket.url().unwrap_or(&self.args.url);
         let (protocol, extensions) = (self.socket.protocol(), self.socket.extensions());
-        self.output.event(&event::Event::Open { url, protocol, extensions })?;
+        let http = if self.is_http2() { "2" } else { "1.1" };
+        self.output.event(&event::Event::Open { url, protocol, extensions, http })?;
         let mut note = "connected".to_owned();
-        for (what, value) in [("subprotocol", protocol.unwrap_or_default()), ("extensions", extensions)] {
+        if self.is_http2() {
+            note.push_str(" over HTTP/2");
+        }
+        let tls = self.socket.get_ref().tls().and_then(|session| session.protocol_version()).map(tls::name);
+        let protocol = protocol.unwrap_or_default();
+        for (what, value) in [("TLS", tls.unwrap_or_default()), ("subprotocol", protocol), ("extensions", extensions)] {
             if !value.is_empty() {
                 note = format!("{note}, {what} {value}");
             }
         }
         self.output.note(&format!("{note}; /help for commands"));
         Ok(())
+    }
+
+    /// Where HTTP/2 is preferred, the alternative is HTTP/1.1 after TLS, whose session is then the transport's own.
+    fn is_http2(&self) -> bool {
+        self.args.way.http2 && self.socket.get_ref().tls().is_none()
     }
 
     fn happened(&mut self, event: &Event) -> io::Result<()> {

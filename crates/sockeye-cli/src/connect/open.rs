@@ -1,20 +1,32 @@
 //! From the command line to an open connection.
-use sockeye::{Client, Config, Transport, WebSocket};
+use std::borrow::Cow;
+
+use sockeye::{Client, Config, Deflate, Proxy, RedirectPolicy, Transport, WebSocket};
 use tokio::time::{Instant, timeout_at};
 
-use super::failure::Failure;
+use super::{failure::Failure, tls};
 use crate::args;
 
 pub(super) async fn open(args: &args::Connect, deadline: Option<Instant>) -> Result<WebSocket<Transport>, Failure> {
-    let connecting = async { client(args)?.connect().await };
+    let client = along(client(args)?, &args.way)?;
+    let connecting = async {
+        match &args.way.unix {
+            Some(path) => client.connect_unix(path).await,
+            None => client.connect().await,
+        }
+    };
     let result = match deadline {
         Some(deadline) => timeout_at(deadline, connecting).await.map_err(|_elapsed| Failure::time_up())?,
         None => connecting.await,
     };
-    result.map_err(|error| Failure::opening(&args.url, error))
+    result.map_err(|error| {
+        let place = args.way.unix.as_ref().map_or(Cow::Borrowed(args.url.as_str()), |path| path.to_string_lossy());
+        Failure::opening(&place, &args.way, &error)
+    })
 }
 
-fn client(args: &args::Connect) -> Result<Client, sockeye::Error> {
+/// What the server is told.
+fn client(args: &args::Connect) -> Result<Client, Failure> {
     let config = Config::with(|config| {
         config.limits.max_message = args.max_message;
         config.limits.max_frame = args.max_message;
@@ -30,6 +42,33 @@ fn client(args: &args::Connect) -> Result<Client, sockeye::Error> {
     }
     if let Some(origin) = &args.origin {
         client = client.origin(origin);
+    }
+    if args.way.deflate {
+        client = client.deflate(Deflate::default());
+    }
+    Ok(client)
+}
+
+/// How it is reached.
+fn along(client: Client, way: &args::Way) -> Result<Client, Failure> {
+    let mut client = client.redirects(RedirectPolicy::limited(way.max_redirects));
+    if way.http2 {
+        client = client.http2();
+    }
+    if let Some(file) = &way.cacert {
+        client = client.tls(tls::trusting(file)?);
+    }
+    if way.insecure {
+        eprintln!(
+            "sockeye: WARNING: --insecure verifies no certificate: anybody on the way can read and change everything"
+        );
+        client = client.tls(tls::trusting_anybody()?);
+    }
+    if let Some(url) = &way.proxy {
+        client = client.proxy(Proxy::new(url).map_err(|error| Failure::opening(url, way, &error))?);
+    }
+    if way.no_proxy {
+        client = client.proxy(Proxy::none());
     }
     Ok(client)
 }

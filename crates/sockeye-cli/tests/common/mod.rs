@@ -55,9 +55,16 @@ pub(crate) async fn echo(stream: TcpStream) -> Result<(), sockeye::Error> {
 
 /// `sockeye connect` to this address.
 pub(crate) fn connect(server: SocketAddr, options: &[&str]) -> Command {
+    connect_to(&format!("ws://{server}/"), options)
+}
+
+/// `sockeye connect` to this URL, in an environment that says nothing of proxies.
+pub(crate) fn connect_to(url: &str, options: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sockeye"));
-    command.arg("connect").args(options).arg(format!("ws://{server}/"));
-    command.env_remove("NO_COLOR").env_remove("SOCKEYE_LOG");
+    command.arg("connect").args(options).arg(url);
+    for variable in ["NO_COLOR", "SOCKEYE_LOG", "ws_proxy", "WS_PROXY", "http_proxy", "all_proxy", "ALL_PROXY"] {
+        command.env_remove(variable);
+    }
     command.env("XDG_STATE_HOME", scratch("unused-state"));
     command
 }
