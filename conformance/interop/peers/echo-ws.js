@@ -11,6 +11,7 @@
  *   /close/CODE  closes with that code at the first message
  *   /cut         cuts the connection at the first message
  *
+ * The argument, if there is one, is the options of its compression as JSON; without it there is none.
  * `echo_websockets.py` does the same in Python.
  */
 
@@ -20,6 +21,7 @@ const server = new WebSocketServer({
   host: '127.0.0.1',
   port: 0,
   maxPayload: 64 << 20,
+  perMessageDeflate: process.argv[2] ? JSON.parse(process.argv[2]) : false,
   handleProtocols: (offered) => (offered.has('json') ? 'json' : false),
 });
 let lastCode = 0;

@@ -2,12 +2,16 @@
 
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const ROOT = new URL('../../../', import.meta.url);
 const PEERS = new URL('../peers/', import.meta.url);
 
 export const SOCKEYE = process.env.SOCKEYE_BIN ?? fileURLToPath(new URL('target/release/sockeye', ROOT));
+const PYTHON = process.env.SOCKEYE_PYTHON ?? 'python3';
 export const INTEROP_CLIENT =
   process.env.SOCKEYE_INTEROP_CLIENT ?? fileURLToPath(new URL('target/release/examples/interop_client', ROOT));
 
@@ -23,7 +27,9 @@ const RUN_WITHIN_MS = 60_000;
  * @typedef {object} Peer a running server
  * @property {number} port
  * @property {string} ws its address for WebSocket, without a slash at the end
+ * @property {string} wss the same with TLS, where the server was told to
  * @property {string} http the same for HTTP
+ * @property {string} https
  * @property {() => Promise<number | null>} stop with SIGTERM; gives the exit status
  */
 
@@ -41,14 +47,43 @@ export function startServe() {
   return start(SOCKEYE, ['serve', '--listen', '127.0.0.1:0']);
 }
 
+/**
+ * npm `ws` with compression on these terms.
+ * @param {import('ws').PerMessageDeflateOptions} terms
+ */
+export function startWs(terms) {
+  return start(process.execPath, [fileURLToPath(new URL('echo-ws.js', PEERS)), JSON.stringify(terms)]);
+}
+
+/**
+ * @typedef {object} Certificate the files of a certificate for localhost and 127.0.0.1
+ * @property {string} cert
+ * @property {string} key
+ * @property {string} ca of the authority that signed it, in nobody's store
+ * @property {() => Promise<void>} remove
+ */
+
+/** @returns {Promise<Certificate>} */
+export async function makeCertificate() {
+  const folder = await mkdtemp(join(tmpdir(), 'sockeye-certificate-'));
+  const { status, stderr } = await run(PYTHON, ['-m', 'trustme', '--quiet', '--dir', folder, '--identities', 'localhost', '127.0.0.1']);
+  if (status !== 0) throw new Error(`no certificate: ${stderr}`);
+  return {
+    cert: join(folder, 'server.pem'),
+    key: join(folder, 'server.key'),
+    ca: join(folder, 'client.pem'),
+    remove: () => rm(folder, { recursive: true, force: true }),
+  };
+}
+
 /** The servers of other people that our client is tried on. */
 export const PEER_SERVERS = {
   'npm ws': () => start(process.execPath, [fileURLToPath(new URL('echo-ws.js', PEERS))]),
-  'Python websockets': () => start(process.env.SOCKEYE_PYTHON ?? 'python3', [fileURLToPath(new URL('echo_websockets.py', PEERS))]),
+  'Python websockets': () => start(PYTHON, [fileURLToPath(new URL('echo_websockets.py', PEERS))]),
 };
 
 /**
- * Starts a server that says `listening on http://HOST:PORT/`.
+ * Starts a server that says `listening on http://HOST:PORT/`, or https.
  * @param {string} program
  * @param {string[]} options
  * @returns {Promise<Peer>}
@@ -77,7 +112,7 @@ async function start(program, options) {
     }, START_WITHIN_MS);
     const read = (/** @type {Buffer} */ chunk) => {
       said += chunk.toString();
-      const found = /listening on (?:http|ws):\/\/[^\s/]*:(\d+)\//.exec(said);
+      const found = /listening on (?:https?|ws):\/\/[^\s/]*:(\d+)\//.exec(said);
       if (!found) return;
       clearTimeout(late);
       resolve(Number(found[1]));
@@ -90,7 +125,8 @@ async function start(program, options) {
       fail(`ended with status ${status}`);
     });
   });
-  return { port, ws: `ws://127.0.0.1:${port}`, http: `http://127.0.0.1:${port}`, stop };
+  const at = `127.0.0.1:${port}`;
+  return { port, ws: `ws://${at}`, wss: `wss://${at}`, http: `http://${at}`, https: `https://${at}`, stop };
 }
 
 /**

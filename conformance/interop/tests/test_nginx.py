@@ -17,7 +17,7 @@ import urllib.request
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from support import SIZES, Certificate, Echo, bounded, bytes_of, text_of
+from support import SIZES, SOCKEYE, Certificate, Echo, bounded, bytes_of, text_of
 
 NGINX = os.environ.get("NGINX") or shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 START_TIMEOUT_S = 10
@@ -131,6 +131,18 @@ class BehindNginx(unittest.IsolatedAsyncioTestCase):
         page = f"https://localhost:{self.nginx.port}/"
         with urllib.request.urlopen(page, context=self.tls, timeout=10) as answer:
             self.assertEqual(answer.status, 200)
+
+    def test_our_client_trusts_what_it_is_told_to(self) -> None:
+        def run(*options: str) -> subprocess.CompletedProcess:
+            command = [SOCKEYE, "connect", *options, self.url]
+            return subprocess.run(command, input=b"a\nb\n", capture_output=True, timeout=30, check=False)
+
+        told = run("--cacert", str(self.nginx.ca_file))
+        self.assertEqual((told.returncode, told.stdout), (0, b"a\nb\n"), told.stderr)
+        self.assertEqual(run("--insecure").stdout, b"a\nb\n")
+        untold = run()
+        self.assertNotEqual(untold.returncode, 0)
+        self.assertIn(b"certificate", untold.stderr.lower())
 
 
 if __name__ == "__main__":

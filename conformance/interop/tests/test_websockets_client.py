@@ -4,12 +4,15 @@ SOCKEYE_BIN names the program under test.
 """
 
 import asyncio
+import pathlib
+import ssl
+import tempfile
 import unittest
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from support import SIZES, TEST_TIMEOUT_S, Echo, bounded, bytes_of, text_of
+from support import SIZES, TEST_TIMEOUT_S, Certificate, Echo, bounded, bytes_of, text_of
 
 class WebsocketsClient(unittest.IsolatedAsyncioTestCase):
     echo: Echo
@@ -95,6 +98,42 @@ class WebsocketsClient(unittest.IsolatedAsyncioTestCase):
             async with self.connect(subprotocols=["soap"]):
                 pass
         self.assertEqual(raised.exception.response.status_code, 400)
+
+
+class Compressed(unittest.IsolatedAsyncioTestCase):
+    """permessage-deflate as `websockets` offers it by default: context takeover both ways."""
+
+    async def echo(self, options: list[str], expected: str) -> None:
+        echo = Echo("--deflate", *options)
+        self.addCleanup(echo.stop)
+        async with connect(echo.url, max_size=64 << 20) as socket:
+            self.assertRegex(socket.response.headers["Sec-WebSocket-Extensions"], expected)
+            for size in SIZES:
+                for message in (text_of(size), bytes_of(size)):
+                    await socket.send(message)
+                    self.assertTrue(await socket.recv() == message, f"{size} bytes")
+
+    @bounded
+    async def test_without_takeover(self) -> None:
+        await self.echo([], "^permessage-deflate; .*server_no_context_takeover")
+
+    @bounded
+    async def test_with_takeover(self) -> None:
+        await self.echo(["--takeover"], "^permessage-deflate(?!.*no_context_takeover)")
+
+
+class Secure(unittest.IsolatedAsyncioTestCase):
+    @bounded
+    async def test_wss(self) -> None:
+        with tempfile.TemporaryDirectory(prefix="sockeye-tls-") as folder:
+            certificate = Certificate(pathlib.Path(folder))
+            echo = Echo("--tls-cert", str(certificate.cert), "--tls-key", str(certificate.key), "--deflate")
+            self.addCleanup(echo.stop)
+            tls = ssl.create_default_context(cafile=str(certificate.ca))
+            async with connect(f"wss://{echo.address}/", ssl=tls, max_size=64 << 20) as socket:
+                for size in SIZES:
+                    await socket.send(text_of(size))
+                    self.assertTrue(await socket.recv() == text_of(size), f"{size} bytes")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,11 @@ const AGENT: &str = "sockeye";
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let server = std::env::args().nth(1).ok_or("usage: autobahn_client HOST:PORT")?;
+    if let Some(option) = std::env::args().nth(2)
+        && !(cfg!(feature = "http2") && option == "--http2")
+    {
+        return Err(format!("{option}: this build has no such option").into());
+    }
     let mut counter = open(&format!("ws://{server}/getCaseCount")).await?;
     let count = counter.recv().await?.ok_or("the server closed without a case count")?;
     let count: usize = count.as_text().ok_or("the case count is no text")?.parse()?;
