@@ -10,12 +10,17 @@ macro_rules! chapters {
 
 chapters! {
     Introduction = "src/introduction.md",
+    Tour = "src/tour.md",
     Client = "src/client.md",
     Server = "src/server.md",
     Limits = "src/limits.md",
     Closing = "src/closing.md",
     Backpressure = "src/backpressure.md",
     Broadcasting = "src/broadcasting.md",
+    Compression = "src/compression.md",
+    TlsAndProxies = "src/tls-and-proxies.md",
+    Http2 = "src/http2.md",
+    Reconnecting = "src/reconnecting.md",
     BehindAProxy = "src/behind-a-proxy.md",
     Migrating = "src/migrating.md",
     Security = "src/security.md",

@@ -265,6 +265,18 @@ impl Client {
     /// Shakes hands over a transport that is connected already, and brings its own TLS for `wss`. Host and path come from
     /// the URL. No redirect is followed.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), sockeye::Error> {
+    /// let (near, far) = tokio::io::duplex(4096);
+    /// let client = sockeye::Client::new("ws://example.org/")?;
+    /// let (client, server) = tokio::join!(client.connect_over(near), sockeye::accept(far));
+    /// client?.send("hello").await?;
+    /// assert_eq!(server?.recv().await?, Some("hello".into()));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`connect`](Self::connect).
     ///

@@ -47,7 +47,11 @@
 //!
 //! # Features
 //!
-//! - `http2` (not default): [`upgrade`] for servers built on hyper, axum or tower, over HTTP/1.1 and HTTP/2 (RFC 8441);
+//! - `deflate` (default): permessage-deflate (RFC 7692), off until [`Client::deflate`] or [`ServerConfig::deflate`] asks for it.
+//! - `tls` (default): `wss://` by rustls, with the platform's roots.
+//! - `ring` (default): ring's cryptography, for programs that bring none.
+//! - `proxy` (default): HTTP `CONNECT` and SOCKS5.
+//! - `http2` (not default): `upgrade` for servers built on hyper, axum or tower, over HTTP/1.1 and HTTP/2 (RFC 8441);
 //!   clients over HTTP/2.
 #![forbid(unsafe_code)]
 

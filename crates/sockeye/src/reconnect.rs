@@ -96,6 +96,20 @@ use crate::{Client, Error, Transport, WebSocket};
 /// missing at [`Event::Connected`].
 ///
 /// While it waits it owns a timer and nothing else.
+///
+/// ```no_run
+/// # async fn run() -> Result<(), sockeye::Error> {
+/// use sockeye::{Client, ReconnectingWebSocket, reconnect::Event};
+///
+/// let mut socket = ReconnectingWebSocket::new(Client::new("wss://example.org/live")?);
+/// while let Some(event) = socket.recv().await? {
+///     if let Event::Message(message) = event {
+///         println!("{message:?}");
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub struct ReconnectingWebSocket<S = Transport> {
     state: State<S>,
     dial: Dial<S>,

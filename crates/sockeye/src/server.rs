@@ -95,6 +95,24 @@ pub async fn accept<S: AsyncRead + AsyncWrite + Unpin + 'static>(stream: S) -> R
 /// An HTTP/1.1 request whose head has been read and found well-formed, on the transport it came by.
 ///
 /// For servers that also answer plain requests; others go straight to [`Handshake::read`].
+///
+/// ```no_run
+/// # async fn answer(io: tokio::net::TcpStream, path: &str) {}
+/// # async fn run(stream: tokio::net::TcpStream) -> Result<(), sockeye::Error> {
+/// use sockeye::{HttpRequest, ServerConfig, bytes::Bytes};
+///
+/// let config = ServerConfig::default();
+/// let request = HttpRequest::read(stream, Bytes::new(), &config.handshake).await?;
+/// if request.is_upgrade() {
+///     let mut socket = request.handshake(&config).await?.accept().await?;
+///     socket.send("welcome").await?;
+/// } else {
+///     let (request, io, _rest) = request.into_parts();
+///     answer(io, request.uri().path()).await;
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct HttpRequest<S> {
     request: Request<()>,
@@ -254,6 +272,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Handshake<S> {
     }
 
     /// Accepts, with more headers in the response, such as `Set-Cookie`.
+    ///
+    /// ```no_run
+    /// # async fn run(request: sockeye::Handshake<tokio::net::TcpStream>) -> Result<(), sockeye::Error> {
+    /// use sockeye::http::{HeaderMap, HeaderValue, header::SET_COOKIE};
+    ///
+    /// let mut headers = HeaderMap::new();
+    /// headers.insert(SET_COOKIE, HeaderValue::from_static("seen=1; Secure; HttpOnly"));
+    /// let socket = request.accept_with(headers).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// If the transport fails. If a header is the handshake's own (`Connection`, `Upgrade`, every `Sec-WebSocket-…`, and
