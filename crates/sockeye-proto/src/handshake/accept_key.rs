@@ -23,8 +23,9 @@ pub fn accept_key(key: &str) -> String {
 /// Whether this is the base64 form of 16 bytes, in the one canonical spelling.
 pub(super) fn is_key(text: &str) -> bool {
     let mut nonce = [0_u8; 18];
-    // 24 characters decode to 18 bytes less one for each sign of padding: only two of them leave 16.
-    text.len() == 24 && BASE64.decode_mut(text.as_bytes(), &mut nonce).is_ok_and(|length| length == 16)
+    // The decoder also takes one text after the other, each with padding of its own.
+    let is_one = text.len() == 24 && text.find('=') == Some(22);
+    is_one && BASE64.decode_mut(text.as_bytes(), &mut nonce).is_ok_and(|length| length == 16)
 }
 
 pub(super) fn encode_nonce(nonce: [u8; 16]) -> String {
@@ -53,6 +54,7 @@ mod tests {
             "dGhlIHNhbXBsZSBub25jZTEx",     // 18 bytes
             "dGhlIHNhbXBsZSBub25jZTE=",     // 17 bytes
             "dGhlIHNhbXBsZSBub25j_Q==",     // the alphabet of URLs, and spare bits
+            "dGhlIHNhbXBsZSBub24=jZQ=",     // two texts, together 16 bytes: found by fuzzing
             "dGhl\r\nIHNhbXBsZSBub25jZQ==", // broken over lines
             "!!!!!!!!!!!!!!!!!!!!!!!!",
         ] {
