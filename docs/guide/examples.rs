@@ -16,6 +16,7 @@ chapters! {
     Limits = "src/limits.md",
     Closing = "src/closing.md",
     Backpressure = "src/backpressure.md",
+    Splitting = "src/splitting.md",
     Broadcasting = "src/broadcasting.md",
     Compression = "src/compression.md",
     TlsAndProxies = "src/tls-and-proxies.md",
