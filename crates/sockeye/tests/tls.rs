@@ -186,6 +186,34 @@ mod with_ring {
         assert!(rustls::crypto::CryptoProvider::get_default().is_none(), "none is installed for the process");
     }
 
+    /// TLS has state that both directions share; the halves work all the same, at the same time, and come together again.
+    #[tokio::test]
+    async fn halves_over_tls() {
+        const COUNT: usize = 200;
+        let identity = Identity::local();
+        let (listener, port) = listen().await;
+        let talking = async {
+            let client = identity.client(&format!("wss://localhost:{port}/"));
+            let (mut sender, mut receiver) = client.connect().await.unwrap().split();
+            let sending = async {
+                for number in 0..COUNT {
+                    sender.send(vec![u8::try_from(number).unwrap(); 10 * number]).await.unwrap();
+                }
+            };
+            let receiving = async {
+                for number in 0..COUNT {
+                    let message = receiver.recv().await.unwrap().unwrap();
+                    assert_eq!(message.as_bytes(), vec![u8::try_from(number).unwrap(); 10 * number]);
+                }
+            };
+            tokio::join!(sending, receiving);
+            let mut socket = sender.reunite(receiver).unwrap();
+            assert!(socket.get_ref().tls().is_some());
+            assert!(socket.close(CloseCode::NORMAL, "").await.unwrap().is_clean());
+        };
+        within(20, Box::pin(async { tokio::join!(echo_once(&listener, &identity), talking) })).await;
+    }
+
     /// If ALPN chose a protocol that is not spoken, not one byte of another is sent.
     #[tokio::test]
     async fn another_protocol_by_alpn() {
