@@ -8,7 +8,7 @@ use crate::ledger::{ChannelId, EpochId, Floor, Ledger, Witness};
 use crate::permissions::Permissions;
 use crate::publishes::{Answer, Asked, Delivery, Publish, Publishes};
 use crate::rules::Rules;
-use crate::subscription::{Begin, Subscription, World};
+use crate::subscription::{Begin, Doubtful, Subscription, World};
 
 /// Judges one history, in one pass.
 ///
@@ -37,6 +37,7 @@ pub struct Judge {
     /// How many connections an actor has lost.
     connections: HashMap<ActorId, u32>,
     skips: Vec<(Here, EpochId, u64)>,
+    doubtful: Vec<Doubtful>,
     here: Here,
 }
 
@@ -109,6 +110,7 @@ impl Judge {
             readers: BTreeMap::new(),
             connections: HashMap::new(),
             skips: Vec::new(),
+            doubtful: Vec::new(),
             here: Here { record: 0, at: 0, actor: 0 },
             rules,
         }
@@ -148,9 +150,13 @@ impl Judge {
             self.end_subscription(channel);
         }
         self.check_skips();
-        let Self { mut publishes, mut ledger, mut findings, mut counts, here, .. } = self;
+        let Self { mut publishes, ledger, mut findings, mut counts, here, doubtful, .. } = self;
         counts.epochs = ledger.epochs.len() as u64;
         (counts.entries, counts.entries_read) = ledger.finish(&mut publishes, &mut findings);
+        let mut unplaced = publishes.unplaced_own();
+        for gap in doubtful {
+            gap.decide(&ledger, &publishes, &mut unplaced, &mut findings);
+        }
         publishes.finish(here, |channel| ledger.name(channel), &mut findings);
         counts.unknown = counts.attempts.saturating_sub(counts.acknowledged).saturating_sub(counts.refused);
         Verdict { anomalies: findings.anomalies, kinds: findings.kinds, counts }
@@ -335,6 +341,7 @@ impl Judge {
             ledger: &self.ledger,
             publishes: &self.publishes,
             findings: &mut self.findings,
+            doubtful: &mut self.doubtful,
         };
         match (&mut reader.subscribed, place) {
             (Subscribed::Not, _) => {
@@ -363,12 +370,11 @@ impl Judge {
         let reader = self.readers.entry((channel, here.actor)).or_default();
         let Self { findings, publishes, .. } = self;
         let Some(publish) = publishes.get(id) else { return };
-        let &Publish { actor, last, kind: Delivery { volatile, no_echo }, attempts, refused, .. } = publish;
+        let &Publish { actor, last, kind: Delivery { volatile, no_echo }, attempts, .. } = publish;
         if volatile && (position.is_some() || path == Path::CatchUp) {
             findings.add(Kind::VolatileStored, here, name, || format!("{id} came with {position:?} ({path:?})"));
         }
-        // An attempt of an earlier connection is not this session's own, and may be the one that succeeded.
-        if no_echo && attempts == 1 && path == Path::Live && (actor, last.connection) == (here.actor, connection) {
+        if no_echo && path == Path::Live && (actor, last.connection) == (here.actor, connection) {
             findings.add(Kind::Echoed, here, name, || format!("its own publication {id} came back"));
         }
         if position.is_some() {
@@ -378,9 +384,13 @@ impl Judge {
             findings.add(Kind::NoPosition, here, name, || format!("publication {id} is not volatile"));
         }
         let attempt = (last.connection, last.number);
+        if attempts > 1 {
+            // There is doubt about which attempt this is.
+            return;
+        }
         let before = reader.latest.insert(actor, attempt);
-        // With one attempt there is no doubt when it was; and connections may overtake each other.
-        if let Some((connection, number)) = before.filter(|before| before.0 == attempt.0 && attempts - refused == 1)
+        // Connections may overtake each other.
+        if let Some((connection, number)) = before.filter(|before| before.0 == attempt.0)
             && number >= attempt.1
         {
             let kind = if number == attempt.1 { Kind::Doubled } else { Kind::PublisherOrder };
@@ -520,6 +530,7 @@ impl Judge {
             ledger: &self.ledger,
             publishes: &self.publishes,
             findings: &mut self.findings,
+            doubtful: &mut self.doubtful,
         };
         act(subscription, &mut world);
         true

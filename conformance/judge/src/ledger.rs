@@ -209,19 +209,19 @@ impl Ledger {
     }
 
     /// Returns how many entries there are, and how many somebody got.
-    pub(crate) fn finish(&mut self, publishes: &mut Publishes, findings: &mut Findings) -> (u64, u64) {
+    pub(crate) fn finish(&self, publishes: &mut Publishes, findings: &mut Findings) -> (u64, u64) {
         let (mut entries, mut read) = (0, 0);
-        for (id, epoch) in (0..).zip(&mut self.epochs) {
-            let mut order: Vec<(u64, Entry)> = epoch.entries.drain().collect();
+        for (id, epoch) in (0..).zip(&self.epochs) {
+            let mut order: Vec<(&u64, &Entry)> = epoch.entries.iter().collect();
             order.sort_unstable_by_key(|(offset, _)| *offset);
             let name = &self.channels[epoch.channel as usize].name;
             let mut attempts = PublisherOrder::default();
-            for (offset, entry) in &order {
+            for (&offset, entry) in order {
                 entries += 1;
                 read += u64::from(entry.read);
                 publishes.count_entry(entry.id, id);
-                if let Some(publish) = publishes.get(entry.id) {
-                    attempts.check(publish, (&epoch.name, *offset), entry, name, findings);
+                if let Some(publish) = publishes.get(entry.id).filter(|_| !entry.presumed) {
+                    attempts.check(publish, (&epoch.name, offset), entry, name, findings);
                 }
             }
         }
@@ -254,8 +254,14 @@ impl PublisherOrder {
         findings: &mut Findings,
     ) {
         let Publish { actor, first, last, acknowledged, .. } = *publish;
-        let connection = (actor, last.connection);
-        let latest = if acknowledged { self.of_all.get(&actor) } else { self.of_connection.get(&connection) };
+        let once = publish.attempts == publish.refused + 1;
+        let latest = if once && acknowledged {
+            self.of_all.get(&actor)
+        } else {
+            // Of several attempts the first may be carried out last, unless they came by one connection.
+            let connection = (actor, last.connection);
+            self.of_connection.get(&connection).filter(|_| once || first.connection == last.connection)
+        };
         if latest.is_some_and(|&latest| latest > last.number) {
             findings.add(Kind::PublisherOrder, entry.here, channel, || {
                 let id = entry.id;

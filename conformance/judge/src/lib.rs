@@ -23,8 +23,8 @@
 //!   Sent again without a key it may appear once for each attempt that was not refused.
 //! - **A key that is forgotten after its five minutes, or with its epoch.** An attempt that may have been handled after the
 //!   window, reckoned from the first attempt, may be a second entry.
-//! - **A publisher's order across connections, if the earlier publish was not acknowledged.** What was on its way in the old
-//!   connection may be overtaken by the new one. Within a connection, and after an `ok`, order is judged.
+//! - **A publisher's order across connections, if the earlier publish was not acknowledged, or was sent by several.** What was
+//!   on its way in the old connection may be overtaken by the new one. Within a connection, and after an `ok`, order is judged.
 //! - **A volatile publication that does not come,** or that comes before a stored one that was published first: it does not
 //!   wait for the store. Among themselves those of one publisher keep their order.
 //! - **Offsets that do not come because they are the subscriber's own, published with `no_echo`.**

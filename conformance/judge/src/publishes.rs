@@ -18,6 +18,8 @@ pub(crate) struct Publish {
     /// The first attempt that was not refused, and the last.
     pub(crate) first: Attempt,
     pub(crate) last: Attempt,
+    /// What `last` is again if the latest attempt is refused.
+    standing: Attempt,
     pub(crate) attempts: u32,
     pub(crate) refused: u32,
     /// In how many places it was found.
@@ -137,6 +139,7 @@ impl Publishes {
             key,
             first: attempt,
             last: attempt,
+            standing: attempt,
             attempts: 0,
             refused: 0,
             entries: 0,
@@ -150,7 +153,7 @@ impl Publishes {
             publish.first = attempt;
         }
         publish.attempts += 1;
-        publish.last = attempt;
+        publish.standing = std::mem::replace(&mut publish.last, attempt);
         publish.state = State::Open { permitted };
         if let Some(stranger) = self.strangers.remove(&id) {
             let Stranger { here, channel, body } = stranger;
@@ -231,6 +234,7 @@ impl Publishes {
         publish.state = State::Answered;
         if !unknown {
             publish.refused += 1;
+            publish.last = publish.standing;
         } else if let Some(key) = publish.key {
             self.may_be_late(key, here.at);
         }
@@ -279,6 +283,19 @@ impl Publishes {
                 *self.key_entries.entry((key, epoch)).or_default() += 1;
             }
         }
+    }
+
+    /// How many publishes with `no_echo` may be stored where nobody but the publisher could have seen them.
+    pub(crate) fn unplaced_own(&self) -> HashMap<(ActorId, ChannelId), u64> {
+        let mut unplaced = HashMap::new();
+        for publish in self.table.values() {
+            let Publish { kind, entries, attempts, refused, .. } = *publish;
+            if kind.no_echo && !kind.volatile {
+                let more = u64::from((attempts - refused).saturating_sub(entries));
+                *unplaced.entry((publish.actor, publish.channel)).or_default() += more;
+            }
+        }
+        unplaced
     }
 
     /// What can only be said when all has been seen. Returns how many attempts nobody knows the outcome of.

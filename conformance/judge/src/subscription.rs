@@ -1,12 +1,17 @@
 //! One subscription: after offset n comes n + 1, or a word about it.
 
 use crate::anomaly::{Findings, Here, Kind};
+use std::collections::HashMap;
+
 use crate::history::{ActorId, Name, Path};
-use crate::ledger::{EpochId, Ledger};
+use crate::ledger::{ChannelId, EpochId, Ledger};
 use crate::publishes::Publishes;
 
 /// So many gaps are kept in the hope that they fill (late, which is another anomaly); the oldest is then given up.
 const MAX_GAPS: usize = 64;
+
+/// So many offsets are looked at for one that a subscriber should have when all is quiet.
+const MAX_BEHIND: usize = 100_000;
 
 #[derive(Debug)]
 pub(crate) struct Subscription {
@@ -61,6 +66,50 @@ pub(crate) struct World<'a> {
     pub(crate) ledger: &'a Ledger,
     pub(crate) publishes: &'a Publishes,
     pub(crate) findings: &'a mut Findings,
+    pub(crate) doubtful: &'a mut Vec<Doubtful>,
+}
+
+/// A gap that begins with an offset of which nobody has said what is there: a publish of the actor's own, perhaps, which it
+/// did not want back and of which the answer was lost.
+#[derive(Debug)]
+pub(crate) struct Doubtful {
+    epoch: EpochId,
+    gap: Gap,
+    kind: Kind,
+}
+
+impl Doubtful {
+    /// When all has been seen, `unplaced` says how many such publishes there can be.
+    pub(crate) fn decide(
+        self,
+        ledger: &Ledger,
+        publishes: &Publishes,
+        unplaced: &mut HashMap<(ActorId, ChannelId), u64>,
+        findings: &mut Findings,
+    ) {
+        let Self { epoch, gap: Gap { passed: Passed { from, to }, here, .. }, kind } = self;
+        let channel = ledger.epochs[epoch as usize].channel();
+        for offset in from..=to {
+            let own = match ledger.at(epoch, offset) {
+                Some(id) => publishes.is_own(id, here.actor),
+                None => unplaced.get_mut(&(here.actor, channel)).is_some_and(|left| {
+                    let some = *left > 0;
+                    *left = left.saturating_sub(1);
+                    some
+                }),
+            };
+            if !own {
+                return findings
+                    .add(kind, here, &ledger.name(channel), || missing_text(ledger, epoch, offset, from, to));
+            }
+        }
+    }
+}
+
+fn missing_text(ledger: &Ledger, epoch: EpochId, missing: u64, from: u64, to: u64) -> String {
+    let id = ledger.at(epoch, missing);
+    let what = id.map_or_else(|| "of which nobody knows".to_owned(), |id| format!("publication {id}"));
+    format!("offset {missing} ({what}) never came; in all {from} to {to} were passed over")
 }
 
 impl World<'_> {
@@ -250,11 +299,12 @@ impl Subscription {
         } else {
             Kind::Gap
         };
-        let id = world.ledger.at(self.epoch, missing);
-        world.findings.add(kind, gap.here, world.channel, || {
-            let what = id.map_or_else(|| "of which nobody knows".to_owned(), |id| format!("publication {id}"));
-            format!("offset {missing} ({what}) never came; in all {from} to {to} were passed over")
-        });
+        if world.ledger.at(self.epoch, missing).is_none() {
+            let gap = Gap { passed: Passed { from: missing, to }, ..gap };
+            return world.doubtful.push(Doubtful { epoch: self.epoch, gap, kind });
+        }
+        let text = || missing_text(world.ledger, self.epoch, missing, from, to);
+        world.findings.add(kind, gap.here, world.channel, text);
     }
 
     /// All is quiet: is it at the end of what its channel holds? Returns how far it is, its own publications counted in.
@@ -268,13 +318,14 @@ impl Subscription {
             world.add(Kind::Undelivered, || format!("still in epoch {name}, the channel is in {current}"));
             return position;
         }
-        match world.first_foreign(self.epoch, position.saturating_add(1)..=witnessed) {
-            Some(missing) => {
-                let id = world.ledger.at(self.epoch, missing);
-                world.add(Kind::Undelivered, || format!("at {name}/{position}, and {missing} is there ({id:?})"));
-                position
-            }
-            None => position.max(witnessed),
-        }
+        let actor = world.here.actor;
+        let mut due = (position.saturating_add(1)..=witnessed).take(MAX_BEHIND);
+        let missing = due.find_map(|offset| {
+            let id = world.ledger.at(self.epoch, offset)?;
+            (!world.publishes.is_own(id, actor)).then_some((offset, id))
+        });
+        let Some((missing, id)) = missing else { return position.max(witnessed).max(self.head) };
+        world.add(Kind::Undelivered, || format!("at {name}/{position}, and publication {id} is at {missing}"));
+        position
     }
 }
