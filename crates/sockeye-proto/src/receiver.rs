@@ -116,11 +116,10 @@ impl Receiver {
         partial.take_part(self.inflater.as_mut())
     }
 
-    /// Whether something was inflated that is to be handed out before there is more of it.
+    /// Whether there is a part that is to be handed out before anything that follows: more of the message, or its fault.
     #[inline]
-    fn has_inflated_part(&self) -> bool {
-        self.streaming
-            && self.message.as_ref().and_then(|partial| partial.inflating.as_ref()).is_some_and(|some| some.held() > 0)
+    fn has_part(&self) -> bool {
+        self.streaming && self.message.as_ref().is_some_and(|partial| partial.has_part())
     }
 
     /// Time begins anew for a message of which something came, if nobody waits for the whole of it.
@@ -160,7 +159,7 @@ impl Receiver {
                 Frame::Control { .. } => self.read_control(input, slot),
             };
             input = input.get_mut(used..).unwrap_or_default();
-            if !matches!(result, Ok(Step::More)) || self.has_inflated_part() {
+            if !matches!(result, Ok(Step::More)) || self.has_part() {
                 return (total.saturating_sub(input.len()), result);
             }
         }
@@ -499,6 +498,13 @@ impl Partial {
             MessageKind::Text => Event::Message(text(bytes)?),
             MessageKind::Binary => Event::Message(Message::Binary(bytes)),
         })
+    }
+
+    fn has_part(&self) -> bool {
+        match &self.inflating {
+            Some(inflating) => inflating.held() > 0,
+            None => !self.payload.is_empty(),
+        }
     }
 
     /// What has come since the last part: checked, and handed out instead of held.
