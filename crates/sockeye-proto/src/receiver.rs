@@ -69,6 +69,8 @@ struct Partial {
     checked: usize,
     fragments: usize,
     since: Instant,
+    /// Whether something of its payload came with this input.
+    has_grown: bool,
     /// Bytes that came before those of `payload` and have been handed out.
     delivered: u64,
     inflating: Option<Box<Inflating>>,
@@ -122,11 +124,14 @@ impl Receiver {
         self.streaming && self.message.as_ref().is_some_and(|partial| partial.has_part())
     }
 
-    /// Time begins anew for a message of which something came, if nobody waits for the whole of it.
+    /// Time begins anew for a message of which something came just now, if nobody waits for the whole of it.
     #[inline]
     pub(crate) fn progressed(&mut self, now: Instant) {
         let streaming = self.streaming;
-        if let Some(partial) = self.message.as_mut().filter(|partial| streaming || partial.delivered > 0) {
+        if let Some(partial) = &mut self.message
+            && std::mem::take(&mut partial.has_grown)
+            && (streaming || partial.delivered > 0)
+        {
             partial.since = now;
         }
     }
@@ -428,7 +433,16 @@ impl Kind {
 impl Partial {
     fn new(opcode: OpCode, now: Instant, inflating: Option<Box<Inflating>>) -> Self {
         let kind = Kind::new(opcode);
-        Self { kind, payload: Vec::new(), checked: 0, fragments: 0, since: now, delivered: 0, inflating }
+        Self {
+            kind,
+            payload: Vec::new(),
+            checked: 0,
+            fragments: 0,
+            since: now,
+            has_grown: false,
+            delivered: 0,
+            inflating,
+        }
     }
 
     /// Bytes of payload that came, compressed if the message is; but for those of a plain one that were handed out.
@@ -469,6 +483,7 @@ impl Partial {
             stream.feed(fresh).map_err(|_| Fault::InvalidUtf8)?;
         }
         let count = fresh.len() as u64;
+        self.has_grown |= count > 0;
         self.checked = self.payload.len();
         Ok(count)
     }

@@ -69,6 +69,27 @@ fn no_fault_overtakes_a_part() {
     assert!(end.closed.is_some());
 }
 
+/// A peer that only pings is not at work on its message.
+#[test]
+fn pings_are_no_progress_of_a_message() {
+    let mut end = server();
+    end.feed_frame(TEXT, b"and then");
+    for _ in 0..5 {
+        end.pass(secs(10)).feed_frame(FIN | PING, b"");
+    }
+    end.pass(secs(10));
+    assert_eq!(end.error().code(), "message_timeout");
+
+    let mut end = server();
+    end.feed_frame(TEXT, b"and then");
+    for _ in 0..5 {
+        end.pass(secs(29)).feed_frame(CONTINUATION, b".");
+    }
+    assert!(end.connection.deadline().is_some() && end.closed.is_none());
+    end.feed_frame(FIN, b"");
+    assert_eq!(received(&end), [(MessageKind::Text, b"and then.....".to_vec(), true)]);
+}
+
 /// The limit is crossed by the first byte beyond it, in whatever frames, and not before.
 #[test]
 fn the_limit_of_what_is_streamed_is_exact() {
@@ -246,9 +267,11 @@ mod compressed {
                 let at = at.index(wire.len());
                 wire[at] ^= 1 << bit;
             }
-            let mut whole = agreed.end(Role::Server, Config::default());
+            // Of fragments a streamed message may have more.
+            let config = || with_limits(|limits| limits.max_fragments = usize::MAX);
+            let mut whole = agreed.end(Role::Server, config());
             let [mut cut, mut direct, mut bytes] =
-                [(); 3].map(|()| streaming(agreed.end(Role::Server, Config::default())));
+                [(); 3].map(|()| streaming(agreed.end(Role::Server, config())));
             whole.feed(&wire);
             feed_cut(&mut cut, &wire, &cuts);
             direct.feed_payload(&wire, step);
