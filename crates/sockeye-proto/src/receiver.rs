@@ -114,14 +114,14 @@ impl Receiver {
     #[inline]
     pub(crate) fn take_part(&mut self) -> Option<Part> {
         let streaming = self.streaming;
-        let partial = self.message.as_mut().filter(|partial| streaming || partial.delivered > 0)?;
+        let partial = self.message.as_mut().filter(|partial| partial.is_streamed(streaming))?;
         partial.take_part(self.inflater.as_mut())
     }
 
     /// Whether there is a part that is to be handed out before anything that follows: more of the message, or its fault.
     #[inline]
     fn has_part(&self) -> bool {
-        self.streaming && self.message.as_ref().is_some_and(|partial| partial.has_part())
+        self.message.as_ref().is_some_and(|partial| partial.is_streamed(self.streaming) && partial.has_part())
     }
 
     /// Time begins anew for a message of which something came just now, if nobody waits for the whole of it.
@@ -130,7 +130,7 @@ impl Receiver {
         let streaming = self.streaming;
         if let Some(partial) = &mut self.message
             && std::mem::take(&mut partial.has_grown)
-            && (streaming || partial.delivered > 0)
+            && partial.is_streamed(streaming)
         {
             partial.since = now;
         }
@@ -457,7 +457,7 @@ impl Partial {
 
     /// Bytes that may come before [`Self::inflate`] wants to see them.
     fn room(&self, streaming: bool) -> usize {
-        let piece = if streaming { STREAMED_PIECE } else { PIECE };
+        let piece = if self.is_streamed(streaming) { STREAMED_PIECE } else { PIECE };
         if self.inflating.is_some() { piece.saturating_sub(self.payload.len()).max(1) } else { usize::MAX }
     }
 
@@ -490,7 +490,7 @@ impl Partial {
 
     /// Inflates a whole piece of a compressed message; or what there is of one, if it is wanted as it comes.
     fn inflate(&mut self, inflater: &mut Inflater, streaming: bool) -> Result<(), Fault> {
-        let least = if streaming { 1 } else { PIECE };
+        let least = if self.is_streamed(streaming) { 1 } else { PIECE };
         if let Some(inflating) = &mut self.inflating
             && self.payload.len() >= least
         {
@@ -513,6 +513,11 @@ impl Partial {
             MessageKind::Text => Event::Message(text(bytes)?),
             MessageKind::Binary => Event::Message(Message::Binary(bytes)),
         })
+    }
+
+    /// Whether it is handed out as it comes. Once some of it was, so is the rest, whatever is wanted of the messages after it.
+    fn is_streamed(&self, streaming: bool) -> bool {
+        streaming || self.delivered > 0
     }
 
     fn has_part(&self) -> bool {

@@ -136,6 +136,7 @@ mod compressed {
     use bytes::Bytes;
     use proptest::prelude::*;
     use sockeye_proto::{Config, Deflate, Message, SendError};
+    use zlib_rs::DeflateFlush;
 
     use super::{
         deflate::{Agreed, Compressor, both, compressed, noise, takeover},
@@ -145,6 +146,11 @@ mod compressed {
 
     fn plain() -> Agreed {
         both(&Deflate::default())
+    }
+
+    /// A part in its compressed form, all of which can be inflated.
+    fn flushed(peer: &mut Compressor, part: &[u8]) -> Vec<u8> {
+        peer.run(part, DeflateFlush::SyncFlush)
     }
 
     #[test]
@@ -169,6 +175,27 @@ mod compressed {
                 }
             }
         }
+    }
+
+    /// Whole messages are wanted again in the middle of one: the rest of it still goes as it comes, and is held no longer.
+    #[test]
+    fn the_rest_of_a_streamed_message_goes_on_coming() {
+        let config = with_limits(|limits| limits.max_streamed = 64 * 1024 * KIB as u64);
+        let mut end = streaming(plain().end(Role::Server, config));
+        let mut peer = Compressor::new(15);
+        let first = flushed(&mut peer, b"first");
+        end.feed_frame(RSV1 | BINARY, &first);
+        assert_eq!(received(&end), [(MessageKind::Binary, b"first".to_vec(), false)]);
+        end.connection.set_streaming(false, end.now);
+        let second = flushed(&mut peer, b" second");
+        end.feed_frame(CONTINUATION, &second);
+        assert_eq!(received(&end), [(MessageKind::Binary, b"first second".to_vec(), false)]);
+        let much = peer.message(&vec![0; 30 * 1024 * KIB]);
+        end.feed_frame(FIN, &much);
+        let [(_, bytes, true)] = &received(&end)[..] else { panic!("one message") };
+        assert_eq!(bytes.len(), 12 + 30 * 1024 * KIB);
+        let largest = end.events.iter().map(|event| if let Event::Part(part) = event { part.bytes.len() } else { 0 });
+        assert!(largest.max().unwrap() <= 2 * 1024 * KIB);
     }
 
     /// A part that is refused leaves no trace in the window, so that what follows is understood.
