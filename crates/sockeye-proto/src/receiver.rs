@@ -280,25 +280,17 @@ impl Receiver {
         if header.opcode.is_control() {
             return Ok(());
         }
-        let (so_far, fragments, delivered, is_compressed) = match (&self.message, header.opcode) {
-            (Some(partial), OpCode::Continuation) => {
-                (partial.came(), partial.fragments, partial.delivered, partial.inflating.is_some())
-            }
+        let partial = match (self.message.as_deref(), header.opcode) {
             (None, OpCode::Continuation) => return Err(Fault::UnexpectedContinuation),
+            (partial, OpCode::Continuation) => partial,
             (Some(_), _) => return Err(Fault::UnfinishedMessage),
-            (None, _) => (0, 0, 0, is_compressed),
+            (None, _) => None,
         };
-        if self.streaming || delivered > 0 {
-            // What is handed out was inflated, and is limited where that is done.
-            let delivered = if is_compressed { 0 } else { delivered };
-            return admit_streamed(
-                header.len,
-                delivered.saturating_add(so_far as u64),
-                is_compressed,
-                fragments,
-                limits,
-            );
+        let is_compressed = partial.map_or(is_compressed, |partial| partial.inflating.is_some());
+        if partial.map_or(self.streaming, |partial| partial.is_streamed(self.streaming)) {
+            return admit_streamed(header.len, partial, is_compressed, limits);
         }
+        let (so_far, fragments) = partial.map_or((0, 0), |partial| (partial.came(), partial.fragments));
         let len = usize::try_from(header.len).unwrap_or(usize::MAX);
         if len > limits.max_frame {
             return Err(Fault::FrameTooBig);
@@ -370,12 +362,16 @@ impl Receiver {
 }
 
 /// A frame of a message that is handed out as it comes: what is not held may be longer.
-fn admit_streamed(len: u64, so_far: u64, is_compressed: bool, fragments: usize, limits: &Limits) -> Result<(), Fault> {
-    let most = if is_compressed { Inflating::max_streamed(limits) } else { limits.max_streamed };
+fn admit_streamed(len: u64, partial: Option<&Partial>, is_compressed: bool, limits: &Limits) -> Result<(), Fault> {
+    let (came, given, fragments) =
+        partial.map_or((0, 0, 0), |partial| (partial.came() as u64, partial.given(), partial.fragments));
+    // What comes out of a compressed message is limited where that is done.
+    let (so_far, most) =
+        if is_compressed { (came, Inflating::max_streamed(limits)) } else { (given, limits.max_streamed) };
     if so_far.saturating_add(len) > most {
         return Err(Fault::MessageTooBig);
     }
-    let more = usize::try_from(so_far / 1024).unwrap_or(usize::MAX);
+    let more = usize::try_from(given / 1024).unwrap_or(usize::MAX);
     if fragments >= limits.max_fragments.saturating_add(more) { Err(Fault::TooManyFragments) } else { Ok(()) }
 }
 
@@ -448,6 +444,12 @@ impl Partial {
     /// Bytes of payload that came, compressed if the message is; but for those of a plain one that were handed out.
     fn came(&self) -> usize {
         self.inflating.as_ref().map_or(0, |inflating| inflating.consumed()).saturating_add(self.payload.len())
+    }
+
+    /// Bytes of the message itself: what was handed out and what will be, of a compressed one what was inflated.
+    fn given(&self) -> u64 {
+        let waiting = self.inflating.as_ref().map_or(self.payload.len(), |inflating| inflating.held());
+        self.delivered.saturating_add(waiting as u64)
     }
 
     /// Bytes of memory that it takes.

@@ -198,6 +198,23 @@ mod compressed {
         assert!(largest.max().unwrap() <= 2 * 1024 * KIB);
     }
 
+    /// A fragment more for each KiB of the message, not of its compressed form: who sends in parts what compresses well sends
+    /// short frames.
+    #[test]
+    fn fragments_are_counted_against_what_is_inflated() {
+        let config = with_limits(|limits| limits.max_fragments = 10);
+        let mut end = streaming(plain().end(Role::Server, config));
+        let mut peer = Compressor::new(15);
+        let part = [b'x'; 2 * KIB];
+        for n in 0..100 {
+            let opcode = if n == 0 { RSV1 | BINARY } else { CONTINUATION };
+            let payload = flushed(&mut peer, &part);
+            end.feed_frame(opcode, &payload);
+        }
+        end.feed_frame(FIN, b"\x00");
+        assert!(received(&end) == [(MessageKind::Binary, vec![b'x'; 200 * KIB], true)], "{:?}", end.closed);
+    }
+
     /// A part that is refused leaves no trace in the window, so that what follows is understood.
     #[test]
     fn a_part_that_is_not_sent_is_not_in_the_window() {
