@@ -297,14 +297,12 @@ mod compressed {
             let mut wire = Vec::new();
             for (message, is_compressed, fragment) in &messages {
                 let opcode = if message.is_text() { TEXT } else { BINARY };
-                // zlib writes nothing for the second flush in a row.
-                let is_compressed = *is_compressed && !(has_takeover && message.is_empty());
                 let payload = match (is_compressed, has_takeover) {
                     (false, _) => message.as_bytes().to_vec(),
                     (true, true) => peer.message(message.as_bytes()),
                     (true, false) => compressed(message.as_bytes()),
                 };
-                let first = if is_compressed { RSV1 | opcode } else { opcode };
+                let first = if *is_compressed { RSV1 | opcode } else { opcode };
                 fragments(&mut wire, first, &payload, *fragment);
             }
             if let Some((at, bit)) = damage {
