@@ -96,13 +96,16 @@ impl Receiver {
         self.inflater = Inflater::new(self.role, agreed);
     }
 
-    pub(crate) fn set_streaming(&mut self, on: bool, limits: &Limits) {
+    /// What was kept of a compressed message until there is a whole piece of it is inflated when parts are wanted.
+    pub(crate) fn set_streaming(&mut self, on: bool, limits: &Limits) -> Result<(), Fault> {
         self.streaming = on;
         if let Some(partial) = self.message.as_mut().filter(|partial| on || partial.delivered == 0)
-            && let Some(inflating) = &mut partial.inflating
+            && let (Some(inflating), Some(inflater)) = (&mut partial.inflating, &mut self.inflater)
         {
             inflating.set_limit(most_inflated(on, limits));
+            partial.inflate(inflater, on)?;
         }
+        Ok(())
     }
 
     #[inline]

@@ -215,6 +215,30 @@ mod compressed {
         assert!(received(&end) == [(MessageKind::Binary, vec![b'x'; 200 * KIB], true)], "{:?}", end.closed);
     }
 
+    /// What came before anybody wanted parts is a part too: nothing of it waits for what comes next.
+    #[test]
+    fn what_has_come_is_handed_out_when_parts_are_wanted() {
+        for is_compressed in [false, true] {
+            let mut end = plain().end(Role::Server, Config::default());
+            let mut peer = Compressor::new(15);
+            if is_compressed {
+                end.feed_frame(RSV1 | TEXT, &flushed(&mut peer, b"a part"));
+            } else {
+                end.feed_frame(TEXT, b"a part");
+            }
+            assert_eq!(end.events, []);
+            end.connection.set_streaming(true, end.now);
+            end.drain();
+            assert_eq!(received(&end), [(MessageKind::Text, b"a part".to_vec(), false)], "{is_compressed}");
+        }
+        // Or it is a fault.
+        let mut end = plain().end(Role::Server, Config::default());
+        end.feed_frame(RSV1 | TEXT, &flushed(&mut Compressor::new(15), b"\xff"));
+        end.connection.set_streaming(true, end.now);
+        end.drain();
+        end.assert_refused(1007, "invalid_utf8");
+    }
+
     /// A part that is refused leaves no trace in the window, so that what follows is understood.
     #[test]
     fn a_part_that_is_not_sent_is_not_in_the_window() {

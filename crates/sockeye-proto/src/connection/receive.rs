@@ -128,7 +128,9 @@ impl ReceiveHalf {
     /// A streamed message has a limit of its own, [`max_streamed`](crate::Limits::max_streamed), since it is not held. Its
     /// [`message_timeout`](crate::Limits::message_timeout) begins anew with whatever comes of it.
     pub fn set_streaming(&mut self, on: bool, now: Instant) {
-        self.receiver.set_streaming(on, &self.config.limits);
+        if let Err(fault) = self.receiver.set_streaming(on, &self.config.limits) {
+            self.fail(fault, now);
+        }
         if !on && self.receiver.held_when_whole() > self.config.limits.max_message {
             self.fail(Fault::MessageTooBig, now);
         }
