@@ -360,5 +360,40 @@ mod compressed {
                 prop_assert_eq!(code(&whole), code(other));
             }
         }
+
+        /// What is sent in parts arrives, whole or in parts: any sizes, both roles, any windows, whole messages and pings between.
+        #[test]
+        fn what_is_sent_in_parts_arrives(
+            messages in prop::collection::vec((message(), prop::collection::vec(any::<prop::sample::Index>(), 0..8)), 1..5),
+            takes_over: [bool; 2], bits in (9_u8..=15, 9_u8..=15), threshold in prop::sample::select(vec![0_usize, 128]),
+            from_server: bool, step in 1_usize..70_000,
+        ) {
+            let policy = Deflate::default().threshold(threshold).server_takeover(takes_over[0]);
+            let policy = policy.client_takeover(takes_over[1]).server_window_bits(bits.0).unwrap();
+            let agreed = both(&policy.client_window_bits(bits.1).unwrap());
+            let roles = if from_server { [Role::Server, Role::Client] } else { [Role::Client, Role::Server] };
+            let mut from = agreed.end(roles[0], with_limits(|limits| limits.max_write_queue = usize::MAX));
+            let mut expected = Vec::new();
+            for (message, cuts) in &messages {
+                let (kind, bytes) = (message.kind(), message.clone().into_bytes());
+                let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
+                cuts.sort_unstable();
+                let mut at = 0;
+                for cut in cuts {
+                    from.connection.send_part(kind, bytes.slice(at..cut), false).unwrap();
+                    from.connection.ping(b"between"[..].try_into().unwrap()).unwrap();
+                    at = cut;
+                }
+                from.connection.send_part(kind, bytes.slice(at..), true).unwrap();
+                from.send(message.clone());
+                expected.extend([(); 2].map(|()| (kind, bytes.to_vec(), true)));
+            }
+            for on in [false, true] {
+                let mut to = agreed.end(roles[1], Config::default());
+                to.connection.set_streaming(on, to.now);
+                from.sent.chunks(step).for_each(|piece| { to.feed(piece); });
+                prop_assert!(received(&to) == expected);
+            }
+        }
     }
 }
