@@ -25,7 +25,7 @@ use common::{
 use futures_util::{SinkExt, StreamExt};
 use sockeye::{CloseCode, Config, Message, Party, Prepared, ReadyState, Receiver, Sender, WebSocket};
 use tokio::{
-    io::{AsyncWrite, AsyncWriteExt, BufWriter, DuplexStream, duplex, simplex},
+    io::{AsyncWrite, AsyncWriteExt, DuplexStream, duplex, simplex},
     net::{TcpListener, TcpStream},
     task::unconstrained,
     time::Instant,
@@ -41,45 +41,6 @@ async fn tcp_pair(config: Config) -> (WebSocket<TcpStream>, WebSocket<TcpStream>
     let address = listener.local_addr().unwrap();
     let (connected, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
     pair((connected.unwrap(), accepted.unwrap().0), config).await
-}
-
-/// As the undivided socket: a transport that has taken everything and not passed it on takes a pong for each ping.
-#[tokio::test(start_paused = true)]
-async fn pings_during_a_flush_have_a_pong_each() {
-    const PINGS: u8 = 9;
-    for together in [false, true] {
-        let ((mut peer_read, write), (read, mut peer)) = (simplex(1_024), simplex(1_024));
-        peer.write_all(common::UPGRADE).await.unwrap();
-        let socket = sockeye::accept(Joined(read, BufWriter::new(write))).await.unwrap();
-        common::read_head(&mut peer_read).await;
-        let (mut sender, mut receiver) = socket.split();
-        // More than the pipe takes, less than the buffer before it.
-        sender.try_send(vec![0; 4_096]).unwrap();
-        assert!(poll_once(sender.flush()).is_pending());
-        let pings: Vec<_> = (0..PINGS).map(|number| masked(FIN | PING, &[number])).collect();
-        within(60, async {
-            if together {
-                peer.write_all(&pings.concat()).await.unwrap();
-                assert!(poll_once(receiver.recv()).is_pending());
-            } else {
-                for ping in pings {
-                    peer.write_all(&ping).await.unwrap();
-                    assert!(poll_once(receiver.recv()).is_pending());
-                }
-            }
-            let reading = async {
-                assert_eq!(read_frame(&mut peer_read).await.unwrap().0, FIN | BINARY);
-                for number in 0..PINGS {
-                    assert_eq!(read_frame(&mut peer_read).await.unwrap(), (FIN | PONG, vec![number]));
-                }
-            };
-            tokio::select! {
-                message = receiver.recv() => panic!("{message:?}"),
-                () = reading => {}
-            }
-        })
-        .await;
-    }
 }
 
 /// Two tasks an end, on two threads: large messages both ways at once, more than any buffer holds.
