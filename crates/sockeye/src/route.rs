@@ -44,7 +44,7 @@ impl Route {
         }
     }
 
-    /// For a server that chose HTTP/2 and takes no WebSocket over it.
+    /// For a proxy, and for a server that chose HTTP/2 and takes no WebSocket over it.
     pub(crate) fn stop_offering_http2(&mut self) {
         self.http = Http::One;
         if let Some(config) = &mut self.tls {
