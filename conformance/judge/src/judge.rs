@@ -374,7 +374,8 @@ impl Judge {
         if volatile && (position.is_some() || path == Path::CatchUp) {
             findings.add(Kind::VolatileStored, here, name, || format!("{id} came with {position:?} ({path:?})"));
         }
-        if no_echo && path == Path::Live && (actor, last.connection) == (here.actor, connection) {
+        // An attempt of an earlier connection is not this session's own, and may be the one that succeeded.
+        if no_echo && attempts == 1 && path == Path::Live && (actor, last.connection) == (here.actor, connection) {
             findings.add(Kind::Echoed, here, name, || format!("its own publication {id} came back"));
         }
         if position.is_some() {

@@ -268,10 +268,12 @@ impl PublisherOrder {
                 format!("publication {id} of actor {actor} is at {epoch}/{offset}, after one that was published later")
             });
         }
-        for latest in
-            [self.of_all.entry(actor).or_default(), self.of_connection.entry((actor, first.connection)).or_default()]
-        {
-            *latest = first.number.max(*latest);
+        let of_all = self.of_all.entry(actor).or_default();
+        *of_all = first.number.max(*of_all);
+        // Where several connections tried, it may have come by the last, which others had overtaken.
+        if first.connection == last.connection {
+            let of_connection = self.of_connection.entry((actor, first.connection)).or_default();
+            *of_connection = first.number.max(*of_connection);
         }
     }
 }

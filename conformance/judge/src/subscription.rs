@@ -246,6 +246,9 @@ impl Subscription {
         if self.next.is_none() {
             self.first = offset;
         }
+        if offset <= self.head {
+            self.caught_up += 1;
+        }
         if offset >= next {
             self.pass(next, offset, world);
         } else {
