@@ -52,14 +52,19 @@ impl Mark {
         Ok(SLOTS.into_iter().filter_map(slot).max().map_or(Marked::Damaged, Marked::Commit))
     }
 
-    /// Makes the file anew; it says this number from when this returns, even after a power cut.
-    pub(super) fn create(path: &Path, secret: &Secret, commits: u64) -> io::Result<Self> {
+    /// The file that is there. It is not written anew, so that no crash can tear both slots.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        OpenOptions::new().write(true).open(path).map(Self)
+    }
+
+    /// Makes the file anew, of a store that has acknowledged nothing.
+    pub(super) fn create(path: &Path, secret: &Secret) -> io::Result<Self> {
         let mut bytes = vec![0; LEN];
         bytes[..MAGIC.len()].copy_from_slice(MAGIC);
         for start in SLOTS {
-            bytes[start..start + 16].copy_from_slice(&slot(secret, commits));
+            bytes[start..start + 16].copy_from_slice(&slot(secret, 0));
         }
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let mut file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
         file.set_len(LEN as u64)?;
         file.write_all(&bytes)?;
         file.sync_all()?;
@@ -90,8 +95,11 @@ mod tests {
         let path = folder.path().join("mark");
         let secret = Secret::random();
         assert_eq!(Mark::read(&path, &secret).unwrap(), Marked::Missing);
-        let mut mark = Mark::create(&path, &secret, 0).unwrap();
+        let mut mark = Mark::create(&path, &secret).unwrap();
         for commits in 1..=7 {
+            if commits == 4 {
+                mark = Mark::open(&path).unwrap();
+            }
             mark.write(&secret, commits).unwrap();
             assert_eq!(Mark::read(&path, &secret).unwrap(), Marked::Commit(commits));
         }

@@ -24,6 +24,8 @@ const VERSION: i64 = 1;
 const DATABASE: &str = "history.db";
 const MARK: &str = "acknowledged";
 
+/// What of the database is kept in memory.
+const CACHE_KIB: i64 = 16 * 1024;
 /// A page of the database, in bytes.
 const PAGE: u64 = 4096;
 /// More than that it cannot have: 16 TiB.
@@ -142,29 +144,38 @@ impl From<rusqlite::Error> for Why {
 /// Opens the database in this folder, or makes one.
 pub(super) fn open(folder: &Path, options: StoreOptions) -> Result<Database, Why> {
     make_folder(folder)?;
-    let connection = connect(&folder.join(DATABASE), &options)?;
-    let mark_path = folder.join(MARK);
-    let is_new = check_header(&connection)?;
-    begin_to_write(&connection, &options)?;
-    if is_new {
-        if mark_path.try_exists()? {
-            lost(folder, &options, format!("{DATABASE} is empty, and {MARK} says that there was something in it"))?;
-        }
+    let (path, mark_path) = (folder.join(DATABASE), folder.join(MARK));
+    // SQLite would throw the log of an empty database away, so this is looked at before.
+    if fs::metadata(&path).map_or(0, |database| database.len()) == 0 && mark_path.try_exists()? {
+        lost(folder, &options, format!("{DATABASE} is empty, and {MARK} says that there was something in it"))?;
+    }
+    let connection = connect(&path, &options)?;
+    if check_header(&connection)? {
+        // Before it has a log: a crash in the middle of this leaves an empty database again.
         let secret = create(&connection)?;
-        let mark = make_mark(folder, &secret, 0)?;
+        begin_log(&connection, &options)?;
+        let mark = make_mark(folder, &secret)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
         return Ok(Database::new(connection, secret, State::default(), HashSet::new(), mark, options));
     }
+    begin_log(&connection, &options)?;
     check_pages(&connection)?;
     let mut secret = read(&connection, "secret", Secret::decode)?;
     let mut state = read(&connection, "state", |bytes| State::decode(&secret, bytes))?;
     let mut known = check_channels(&connection, &secret, state)?;
-    if let Some(what) = what_is_lost(Mark::read(&mark_path, &secret)?, state) {
-        lost(folder, &options, what)?;
+    let marked = Mark::read(&mark_path, &secret)?;
+    let what_is_lost = what_is_lost(marked, state);
+    if let Some(what) = &what_is_lost {
+        lost(folder, &options, what.clone())?;
         secret = begin_anew(&connection)?;
         state = State::default();
         known = HashSet::new();
     }
-    let mark = make_mark(folder, &secret, state.commits)?;
+    let mark = match marked {
+        Marked::Commit(_) if what_is_lost.is_none() => Mark::open(&mark_path)?,
+        _ => make_mark(folder, &secret)?,
+    };
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     Ok(Database::new(connection, secret, state, known, mark, options))
 }
 
@@ -183,12 +194,15 @@ fn connect(path: &Path, options: &StoreOptions) -> Result<Connection, Why> {
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(Duration::ZERO)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    // Until it is known to be whole its log stays as it is: what is refused is left as it was found.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     // A record, and what a statement around it takes.
     let longest = options.record_bytes.saturating_add(16 * 1024);
     connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, i32::try_from(longest).unwrap_or(i32::MAX))?;
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "cell_size_check", true)?;
     connection.pragma_update(None, "mmap_size", 0)?;
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     connection.pragma_update(None, "page_size", number(PAGE))?;
     // Held from the first look on, so that no other process opens it; and the index of the log stays in memory.
     connection.pragma_update(None, "locking_mode", "exclusive")?;
@@ -213,8 +227,8 @@ fn check_header(connection: &Connection) -> Result<bool, Why> {
     if found == SCHEMA { Ok(false) } else { Err(Why::Damaged("its tables are not those of a store".into())) }
 }
 
-/// From here on the file may change, were it only that its log is taken over.
-fn begin_to_write(connection: &Connection, options: &StoreOptions) -> Result<(), Why> {
+/// Takes over the log that a crash has left, or begins one.
+fn begin_log(connection: &Connection, options: &StoreOptions) -> Result<(), Why> {
     let mode: String = connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
     if mode != "wal" {
         return Err(Why::Damaged(format!("its journal is {mode}")));
@@ -242,8 +256,6 @@ fn create(connection: &Connection) -> Result<Secret, Why> {
     let secret = Secret::random();
     write_store(&transaction, &secret)?;
     transaction.commit()?;
-    // So that the main file alone says what it is.
-    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()))?;
     Ok(secret)
 }
 
@@ -322,8 +334,8 @@ fn lost(folder: &Path, options: &StoreOptions, what: String) -> Result<(), Why> 
     }
 }
 
-fn make_mark(folder: &Path, secret: &Secret, commits: u64) -> Result<Mark, Why> {
-    let mark = Mark::create(&folder.join(MARK), secret, commits)?;
+fn make_mark(folder: &Path, secret: &Secret) -> Result<Mark, Why> {
+    let mark = Mark::create(&folder.join(MARK), secret)?;
     // The names of both files survive a power cut from here on.
     #[cfg(unix)]
     fs::File::open(folder)?.sync_all().inspect_err(|error| error!(%error, "the store's folder cannot be flushed"))?;

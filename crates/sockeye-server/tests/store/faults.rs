@@ -35,8 +35,7 @@ impl Image {
         if closed {
             running.store.close();
         }
-        let read = |file| fs::read(folder.path().join(file)).ok().map(|bytes| (file, bytes));
-        Self { files: FILES.into_iter().filter_map(read).collect(), loaded }
+        Self { files: contents(folder.path()), loaded }
     }
 
     /// Opens a copy in which one file is another one.
@@ -48,7 +47,15 @@ impl Image {
                 fs::write(folder.path().join(file), bytes).unwrap();
             }
         }
-        self.open(folder.path(), durability)
+        let before = contents(folder.path());
+        let outcome = self.open(folder.path(), durability);
+        if let Outcome::Refused(why) = &outcome {
+            let mut after = contents(folder.path());
+            after.retain(|(_, bytes)| !bytes.is_empty());
+            let kept = before.into_iter().filter(|(_, bytes)| !bytes.is_empty()).collect::<Vec<_>>();
+            assert!(after == kept, "what is refused is left as it was: {why}");
+        }
+        outcome
     }
 
     fn open(&self, folder: &Path, durability: Durability) -> Outcome {
@@ -84,6 +91,10 @@ enum Outcome {
     Failed,
     Refused(String),
     Anew,
+}
+
+fn contents(folder: &Path) -> Vec<(&'static str, Vec<u8>)> {
+    FILES.into_iter().filter_map(|file| Some((file, fs::read(folder.join(file)).ok()?))).collect()
 }
 
 fn fill(running: &Running, from: u64, to: u64) {
@@ -186,6 +197,8 @@ fn where_a_power_cut_may_lose_something_all_channels_begin_anew() {
         let outcome = image.open_with(Durability::Os, "history.db-wal", Some(&log[..cut]));
         assert_eq!(outcome, Outcome::Anew, "{cut}");
     }
+    assert_eq!(image.open_with(Durability::Os, "history.db", None), Outcome::Anew);
+    assert_eq!(image.open_with(Durability::Os, "acknowledged", None), Outcome::Anew);
     let damaged = Image::take(true).open_with(Durability::Os, "history.db", Some(b"SQLite format 3\0"));
     assert!(matches!(damaged, Outcome::Refused(_)), "what a power cut cannot do is refused: {damaged:?}");
 }
