@@ -16,6 +16,9 @@ use super::{
 /// Items of a channel that are removed at one append at most; more than come in, so that it gets down to where it should be.
 const TRIM: u64 = 64;
 
+/// Bytes of an idempotency key; far more than a hub takes.
+const MAX_KEY: usize = 1024;
+
 /// The open database. One thread has it.
 pub(super) struct Database {
     connection: Connection,
@@ -128,6 +131,9 @@ impl Batch<'_> {
         let record = record::encode_publication(self.secret, position, publication);
         if record.len() > self.options.record_bytes {
             return Err(Problem::Refused("it is larger than a record may be"));
+        }
+        if append.key.as_ref().is_some_and(|key| key.len() > MAX_KEY) {
+            return Err(Problem::Refused("its key is too long"));
         }
         let before = match self.rows.get(channel) {
             Some(row) => Some(*row),
@@ -312,8 +318,8 @@ impl View<'_> {
             let offset = u64::try_from(found.get::<_, i64>(0)?).map_err(|_| record::Damaged)?;
             let record = found.get_ref(1)?.as_blob().map_err(|_| record::Damaged)?;
             let (key, at_ms) = record::decode_key(self.secret, channel, offset, record)?;
-            if offset > row.top {
-                return Err(Problem::Damaged("a key is newer than its channel"));
+            if offset > row.top || key.len() > MAX_KEY {
+                return Err(Problem::Damaged("a key is newer than its channel, or longer than a key may be"));
             }
             keys.push((key, offset, at_ms));
         }

@@ -45,8 +45,8 @@ pub struct DurableStore {
 }
 
 impl DurableStore {
-    /// Opens the store in this folder, or makes one, with the workers' sinks, the first worker's first. Reads all of it once to
-    /// see that it is whole, so this takes a time that grows with it.
+    /// Opens the store in this folder, or makes one, with the workers' sinks, the first worker's first. Reads all of
+    /// it once to see that it is whole, so this takes a time that grows with it.
     ///
     /// # Errors
     /// When another server has it open, when what is there is damaged, not a store or another version's, or when the

@@ -1,12 +1,13 @@
 //! How far the store has acknowledged, kept beside the database.
 //!
-//! A database that recovers from a crash goes back to its newest commit that is whole. Where the file was cut or changed
-//! meanwhile that commit may be an old one, and nothing in the file says so; offsets would then be given twice in one epoch.
-//! So the number of each commit is written here before anybody hears of it, and a database that has fewer is not opened.
+//! A database that recovers from a crash goes back to its newest commit that is whole. Where the file was cut or
+//! changed meanwhile that commit may be an old one, and nothing in the file says so; offsets would then be given twice
+//! in one epoch. So the number of each commit is written here before anybody hears of it, and a database that has
+//! fewer is not opened.
 //!
-//! Two slots in two sectors take turns: if one is torn by a crash, the other is one commit behind, which is as good, for what
-//! was torn was not acknowledged. It needs no fsync of its own: it survives a `kill -9` in the page cache, and after a power cut
-//! an older number asks for less.
+//! Two slots in two sectors take turns: if one is torn by a crash, the other is one commit behind, and asks
+//! for one commit less. It needs no fsync of its own: it survives a `kill -9` in the page cache,
+//! and after a power cut an older number asks for less.
 use std::{
     fs::{File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},

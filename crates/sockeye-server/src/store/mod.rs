@@ -13,23 +13,22 @@
 //!
 //! # Why `SQLite`
 //!
-//! The file of a crash, a full disk or a bad sector is what a store is judged by. `SQLite` answers each of those with an error,
-//! and goes on after a full disk; its log has checksums, a batch costs one fsync, a bound of the file's size is built in, and
-//! nothing that is read is trusted to be well formed. It is C, in one file, which a C compiler that TLS needs anyway builds in
-//! seconds. Looked at besides:
+//! The file of a crash, a full disk or a bad sector is what a store is judged by. `SQLite` answers each of those with
+//! an error, and goes on after a full disk; its log has checksums, a batch costs one fsync, a bound of the file's size
+//! is built in, and nothing that is read is trusted to be well formed. It is C, in one file, which a C compiler that
+//! TLS needs anyway builds in seconds. Looked at besides:
 //!
-//! - redb: one file, no C. The newest for this project's oldest Rust is 2.6, whose successors ask for a newer one; all
-//!   of them check pages only on demand, and meet damaged ones with assertions, some of them in `Drop`. After a write
-//!   error it has to be opened anew.
+//! - redb: one file, no C. The newest for this project's oldest Rust is 2.6, whose successors ask for a newer one. It
+//!   checks pages only on demand, and meets a damaged header or page with assertions. After a write error it has to be
+//!   opened anew.
 //! - fjall: the same about its versions; many files and threads of its own, for much larger data than this.
 //! - heed: LMDB maps the file into memory, so a truncated file ends the process.
-//! - okaywal, canopydb, persy: not kept up, hardly used yet, another licence.
 //!
 //! # The folder
 //!
 //! `history.db` (beside it `history.db-wal` while a server runs) and `acknowledged`, which says how far the store has
 //! promised. A copy for safekeeping is a copy of the whole folder while no server runs. Whoever can write to it can
-//! change the history, but cannot make a server that reads it fall over or break a limit.
+//! change the history; the form and the size of what is read are checked all the same.
 mod database;
 mod durable;
 mod mark;
@@ -50,7 +49,8 @@ const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 const GIB: u64 = 1024 * 1024 * 1024;
 
-/// Hands a reply to one worker. It is called on the store's thread, or within [`Store::submit`]; it has to return at once.
+/// Hands a reply to one worker. It is called on the store's thread, or within [`Store::submit`]; it has to return at
+/// once.
 pub type Sink = Box<dyn Fn(StoreReply) + Send + Sync>;
 
 /// What keeps durable channels.
@@ -65,8 +65,8 @@ pub enum Durability {
     /// When it has been flushed to the disk: it survives a power cut.
     #[default]
     Fsync,
-    /// When the operating system has it: it survives a `kill -9`. After a power cut that lost some of it all channels begin
-    /// anew, and clients are told.
+    /// When the operating system has it: it survives a `kill -9`. After a power cut that lost some of it all channels
+    /// begin anew, and clients are told.
     Os,
 }
 
@@ -96,8 +96,8 @@ pub struct StoreOptions {
     pub record_bytes: usize,
     /// Channels; while there are that many, the first append of another one fails. Default: 1,000,000.
     pub max_channels: u64,
-    /// Bytes of the database; while it is that large, only what finds room in it is kept. Besides it there is its log, of up to
-    /// 64 MiB. Default: 16 GiB.
+    /// Bytes of the database; while it is that large, only what finds room in it is kept. Besides it there is its log,
+    /// of up to 64 MiB. Default: 16 GiB.
     pub max_bytes: u64,
 }
 

@@ -202,6 +202,7 @@ fn connect(path: &Path, options: &StoreOptions) -> Result<Connection, Why> {
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "cell_size_check", true)?;
     connection.pragma_update(None, "mmap_size", 0)?;
+    connection.pragma_update(None, "temp_store", "memory")?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     connection.pragma_update(None, "page_size", number(PAGE))?;
     // Held from the first look on, so that no other process opens it; and the index of the log stays in memory.

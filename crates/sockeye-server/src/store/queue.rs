@@ -83,8 +83,8 @@ impl Queue {
         Ok(())
     }
 
-    /// Waits until there is something, and takes so much of it into `jobs`. Nothing is left and nothing will come if it takes
-    /// nothing.
+    /// Waits until there is something, and takes so much of it into `jobs`. Nothing is left and nothing will come if
+    /// it takes nothing.
     pub(super) fn take(&self, jobs: &mut Vec<Job>, max_count: usize, max_bytes: usize) {
         let waiting = self.lock();
         let mut waiting = self

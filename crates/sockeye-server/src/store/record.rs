@@ -4,10 +4,10 @@
 //! record that changed, or stands where another one should, is not read. Numbers are little endian.
 //!
 //! ```text
-//! state        version=1 | commits 8 | channels 8 | next id 8                                      | sum 8
-//! channel      version=1 | id 8 | epoch 16 | top 8 | first 8                                       | sum 8   of its name
-//! key          version=1 | time in Unix ms 8 | the key                                             | sum 8   of name, offset
-//! publication  version=1 | flags 1 | time 8 | epoch 16 | [event] [conflate] [sender] | the payload | sum 8   of name, offset
+//! state        version=1 | commits 8 | channels 8 | next id 8 | sum 8
+//! channel      version=1 | id 8 | epoch 16 | top 8 | first 8 | sum 8, of its name
+//! key          version=1 | time in Unix ms 8 | the key | sum 8, of name and offset
+//! publication  version=1 | flags 1 | time 8 | epoch 16 | [event] [conflate] [sender] | the payload | sum 8, as of a key
 //!              a text: length 4, UTF-8; a sender: session 16 and, if the flag says so, its user as a text
 //! ```
 use std::{hash::Hasher, sync::Arc};
@@ -82,7 +82,8 @@ impl Secret {
         if secret.encode() == bytes { Ok(secret) } else { Err(Damaged) }
     }
 
-    /// The epoch of a channel that has none yet: the same each time, and not to be guessed by who does not know the secret.
+    /// The epoch of a channel that has none yet: the same each time, and not to be guessed by who does not know the
+    /// secret.
     pub(super) fn epoch(&self, channel: &ChannelName) -> Epoch {
         Epoch(SipHasher24::new_with_key(&self.0).hash(channel.as_str().as_bytes()).as_u128())
     }
@@ -409,7 +410,9 @@ mod tests {
                 prop_assert!(publication.payload.bytes.len() < 80);
                 prop_assert_eq!(publication.position, Some(AT));
                 match publication.payload.kind {
-                    Kind::Json => prop_assert!(serde_json::from_slice::<serde_json::Value>(&publication.payload.bytes).is_ok()),
+                    Kind::Json => {
+                        prop_assert!(serde_json::from_slice::<IgnoredAny>(&publication.payload.bytes).is_ok());
+                    }
                     Kind::Text => prop_assert!(std::str::from_utf8(&publication.payload.bytes).is_ok()),
                     Kind::Binary => {}
                 }

@@ -33,6 +33,9 @@ fn a_publication_and_the_number_of_channels_are_bounded() {
     let epochs = ["a", "b", "c"].map(|channel| running.epoch(channel));
     assert_eq!(running.append(large("a", epochs[0], 1, 6_000, 0)), "a failed");
     running.load("a");
+    let long_key = Append { key: Some("k".repeat(1_025).into()), ..append("a", epochs[0], 1) };
+    assert_eq!(running.append(long_key), "a failed");
+    running.load("a");
     assert_eq!(running.append(large("a", epochs[0], 1, 4_000, 0)), "a 1");
     assert_eq!(running.append(append("b", epochs[1], 1)), "b 1");
     assert_eq!(running.append(append("c", epochs[2], 1)), "c failed");
