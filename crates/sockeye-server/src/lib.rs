@@ -19,6 +19,7 @@ mod listen;
 mod pages;
 mod room;
 mod routes;
+pub mod store;
 mod tls;
 mod worker;
 
