@@ -66,7 +66,7 @@ impl Store {
                     if self.broken.insert(channel.clone()) && rng.random_bool(0.5) {
                         self.append(&append);
                     }
-                    StoreReply::NotAppended(channel, append.publication.offset())
+                    StoreReply::NotAppended(channel)
                 } else {
                     self.append(&append);
                     if self.bug.is(Bug::AcknowledgesEarly) {

@@ -10,8 +10,8 @@ pub enum StoreRequest {
     /// What there is of a channel. Answered by [`StoreReply::Loaded`] or [`StoreReply::NotLoaded`].
     Load(ChannelName),
     /// Keep a publication. Answered by [`StoreReply::Appended`] once it would survive a crash, or by
-    /// [`StoreReply::NotAppended`]; after that the store has to fail every append of that channel until it has been asked to
-    /// load it again.
+    /// [`StoreReply::NotAppended`]; after that the store drops every append of that channel without a word, until it is asked
+    /// to load it again.
     Append(Append),
 }
 
@@ -26,7 +26,7 @@ pub struct Append {
     pub keep_from: u64,
 }
 
-/// What the store says: one reply to each request, those of one channel in order.
+/// What the store says, for each channel in the order of the requests.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StoreReply {
@@ -36,8 +36,8 @@ pub enum StoreReply {
     Appended(ChannelName, u64),
     /// What there is of the channel cannot be said at the moment.
     NotLoaded(ChannelName),
-    /// The publication with this offset may be kept or not; loading the channel tells.
-    NotAppended(ChannelName, u64),
+    /// The next publication of the channel may be kept or not; loading the channel tells. Those behind it are not.
+    NotAppended(ChannelName),
 }
 
 /// A channel as the store has it.

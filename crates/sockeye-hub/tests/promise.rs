@@ -388,10 +388,10 @@ fn when_the_store_fails_the_outcome_is_unknown_and_what_it_kept_is_made_good() {
         load(world, 9, &[]);
         world.ask(ann, publish("a", "1")).ask(ann, keyed("a", "2", "k"));
         let (worker, first) = appended(world);
-        let (_, second) = appended(world);
+        let _second = appended(world);
         world.heard(bob);
-        world.store_replies(worker, StoreReply::NotAppended(name("a"), first.offset()));
-        world.store_replies(worker, StoreReply::NotAppended(name("a"), second.offset()));
+        world.store_replies(worker, StoreReply::NotAppended(name("a")));
+        world.store_replies(worker, StoreReply::NotAppended(name("a")));
         assert_eq!(world.heard(ann), ["failed Unavailable", "failed Unavailable"]);
         // It had kept the first one after all.
         load(world, 9, &[first]);
@@ -410,9 +410,9 @@ fn a_store_that_lost_something_is_told_of() {
         world.ask(bob, subscribe("a"));
         load(world, 9, &[]);
         world.ask(ann, publish("a", "1"));
-        let (worker, lost) = appended(world);
+        let (worker, _) = appended(world);
         world.heard(bob);
-        world.store_replies(worker, StoreReply::NotAppended(name("a"), lost.offset()));
+        world.store_replies(worker, StoreReply::NotAppended(name("a")));
         load(world, 10, &[]);
         assert_eq!(world.heard(bob), ["a lost 0 Store"]);
     });
@@ -457,7 +457,7 @@ fn what_a_store_says_is_believed_only_where_it_fits() {
         let _two = appended(world);
         let (_, three) = appended(world);
         world.store_replies(worker, StoreReply::Appended(name("a"), 77));
-        world.store_replies(worker, StoreReply::NotAppended(name("a"), one.offset()));
+        world.store_replies(worker, StoreReply::NotAppended(name("a")));
         world.heard(ann);
         load(world, 9, &[one, three]);
         assert_eq!(world.heard(ann), ["a lost 3 Store"], "a hole is no history");

@@ -414,11 +414,10 @@ impl Channel {
         keys
     }
 
-    /// The store may have kept the append or not. Those behind it fail too; what there is of them, the store has to say.
-    pub(super) fn not_appended(&mut self, offset: u64, out: &mut impl Out) {
-        let is_pending = |pending: &Pending| matches!(pending, Pending::Append { publication, .. } if publication.offset() == offset);
-        if !matches!(self.state, State::Ready) || !self.pending.iter().any(is_pending) {
-            // One of those behind it, answered already.
+    /// The store may have kept the next append or not, and those behind it not. What there is of them, the store has to say.
+    pub(super) fn not_appended(&mut self, out: &mut impl Out) {
+        let is_append = |pending: &Pending| matches!(pending, Pending::Append { .. });
+        if !matches!(self.state, State::Ready) || !self.pending.iter().any(is_append) {
             return;
         }
         self.state = State::Loading;

@@ -59,14 +59,14 @@ impl Homes {
         let (StoreReply::Loaded(name, _)
         | StoreReply::NotLoaded(name)
         | StoreReply::Appended(name, _)
-        | StoreReply::NotAppended(name, _)) = &reply;
+        | StoreReply::NotAppended(name)) = &reply;
         let name = name.clone();
         if let Some(channel) = self.channels.get_mut(&name) {
             match reply {
                 StoreReply::Loaded(_, loaded) => channel.loaded(loaded, now, out),
                 StoreReply::NotLoaded(_) => channel.not_loaded(now, out),
                 StoreReply::Appended(_, offset) => channel.appended(offset, now, out),
-                StoreReply::NotAppended(_, offset) => channel.not_appended(offset, out),
+                StoreReply::NotAppended(_) => channel.not_appended(out),
             }
         }
         self.settle(&name, now);

@@ -7,7 +7,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use sockeye_hub::{ChannelName, StoreReply, StoreRequest};
+use sockeye_hub::{StoreReply, StoreRequest};
 use tracing::error;
 
 use super::{
@@ -110,7 +110,7 @@ fn run(database: Database, mut last_words: LastWords) {
         if jobs.is_empty() {
             break;
         }
-        last_words.in_hand = jobs.iter().filter_map(addressee).collect();
+        last_words.in_hand = jobs.iter().filter_map(refusal).collect();
         writer.carry_out(jobs.drain(..).collect());
         last_words.in_hand.clear();
     }
@@ -121,7 +121,7 @@ fn run(database: Database, mut last_words: LastWords) {
 struct LastWords {
     queue: Arc<Queue>,
     replies: Replies,
-    in_hand: Vec<(usize, ChannelName)>,
+    in_hand: Vec<(usize, StoreReply)>,
 }
 
 impl Drop for LastWords {
@@ -129,20 +129,21 @@ impl Drop for LastWords {
         self.queue.close();
         let mut jobs = Vec::new();
         self.queue.take(&mut jobs, usize::MAX, usize::MAX);
-        let waiting = jobs.iter().filter_map(addressee);
-        for (worker, channel) in self.in_hand.drain(..).chain(waiting) {
+        let waiting = jobs.iter().filter_map(refusal);
+        for (worker, reply) in self.in_hand.drain(..).chain(waiting) {
             // A sink may be what has ended the thread, and the others are to hear of it all the same.
-            let say = AssertUnwindSafe(|| self.replies.send(worker, StoreReply::Failed(channel)));
+            let say = AssertUnwindSafe(|| self.replies.send(worker, reply));
             drop(panic::catch_unwind(say));
         }
     }
 }
 
-/// Who waits for it, and for which channel.
-fn addressee(job: &Job) -> Option<(usize, ChannelName)> {
-    let channel = match &job.what {
-        What::Do(request) => super::channel_of(request)?,
-        What::Refused(channel) | What::LoadRefused(channel) => channel,
+/// Who waits for it, and what to say if it is not done.
+fn refusal(job: &Job) -> Option<(usize, StoreReply)> {
+    let reply = match &job.what {
+        What::Do(request) => super::failure_of(request)?,
+        What::Refused(channel) => StoreReply::NotAppended(channel.clone()),
+        What::LoadRefused(channel) => StoreReply::NotLoaded(channel.clone()),
     };
-    Some((job.worker, channel.clone()))
+    Some((job.worker, reply))
 }

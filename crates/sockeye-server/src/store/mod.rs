@@ -8,7 +8,7 @@
 //! - A publication is [`Appended`](StoreReply::Appended) when it would survive a `kill -9`, and with
 //!   [`Durability::Fsync`], the default, a power cut.
 //! - What is loaded is what was written, or loading fails. Offsets in one epoch are given once.
-//! - One break, one [`Failed`](StoreReply::Failed): after it, appends of that channel that were still on their way are
+//! - One break, one [`NotAppended`](StoreReply::NotAppended): after it, appends of that channel that were still on their way are
 //!   dropped without a word, until the channel is asked to be loaded.
 //!
 //! # Why `SQLite`
@@ -165,8 +165,8 @@ impl Replies {
     }
 
     fn fail(&self, worker: usize, request: &StoreRequest) {
-        if let Some(channel) = channel_of(request) {
-            self.send(worker, StoreReply::Failed(channel.clone()));
+        if let Some(reply) = failure_of(request) {
+            self.send(worker, reply);
         }
     }
 }
@@ -174,6 +174,15 @@ impl Replies {
 impl fmt::Debug for Replies {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} workers", self.0.len())
+    }
+}
+
+/// The reply to a request that cannot be carried out.
+fn failure_of(request: &StoreRequest) -> Option<StoreReply> {
+    match request {
+        StoreRequest::Load(channel) => Some(StoreReply::NotLoaded(channel.clone())),
+        StoreRequest::Append(append) => Some(StoreReply::NotAppended(append.publication.channel.clone())),
+        _ => None,
     }
 }
 

@@ -38,8 +38,15 @@ struct Voice {
 struct Outcome {
     worker: usize,
     channel: ChannelName,
-    /// The offset that was appended; `None` if that failed.
-    appended: Option<u64>,
+    became: Became,
+}
+
+/// What became of a request.
+enum Became {
+    /// The publication with this offset is kept.
+    Appended(u64),
+    NotAppended,
+    NotLoaded,
 }
 
 impl Writer {
@@ -87,7 +94,7 @@ impl Writer {
                     if let Err(problem) = voice.append(&mut batch, worker, &append, &mut outcomes) {
                         drop(batch);
                         let channel = append.publication.channel.clone();
-                        outcomes.push(Outcome { worker, channel, appended: None });
+                        outcomes.push(Outcome { worker, channel, became: Became::NotAppended });
                         return voice.fail_all(outcomes, &problem);
                     }
                 }
@@ -103,12 +110,12 @@ impl Writer {
                 What::Refused(channel) => {
                     voice.log(Some(&channel), &Problem::Refused("too many wait for the store"));
                     if voice.remember(&channel) {
-                        outcomes.push(Outcome { worker, channel, appended: None });
+                        outcomes.push(Outcome { worker, channel, became: Became::NotAppended });
                     }
                 }
                 What::LoadRefused(channel) => {
                     voice.remember(&channel);
-                    outcomes.push(Outcome { worker, channel, appended: None });
+                    outcomes.push(Outcome { worker, channel, became: Became::NotLoaded });
                 }
             }
         }
@@ -135,16 +142,16 @@ impl Voice {
             // Whoever sent it had not heard yet that the ones before it failed.
             return Ok(());
         }
-        let appended = match batch.append(append) {
-            Ok(()) => Some(append.publication.offset()),
+        let became = match batch.append(append) {
+            Ok(()) => Became::Appended(append.publication.offset()),
             Err(problem @ (Problem::Refused(_) | Problem::Damaged(_))) => {
                 self.log(Some(channel), &problem);
                 self.remember(channel);
-                None
+                Became::NotAppended
             }
             Err(problem) => return Err(problem),
         };
-        outcomes.push(Outcome { worker, channel: channel.clone(), appended });
+        outcomes.push(Outcome { worker, channel: channel.clone(), became });
         Ok(())
     }
 
@@ -157,17 +164,18 @@ impl Voice {
             Err(problem) => {
                 self.log(Some(&channel), &problem);
                 self.remember(&channel);
-                StoreReply::Failed(channel)
+                StoreReply::NotLoaded(channel)
             }
         };
         self.replies.send(worker, reply);
     }
 
     fn say(&self, outcomes: Vec<Outcome>) {
-        for Outcome { worker, channel, appended } in outcomes {
-            let reply = match appended {
-                Some(offset) => StoreReply::Appended(channel, offset),
-                None => StoreReply::Failed(channel),
+        for Outcome { worker, channel, became } in outcomes {
+            let reply = match became {
+                Became::Appended(offset) => StoreReply::Appended(channel, offset),
+                Became::NotAppended => StoreReply::NotAppended(channel),
+                Became::NotLoaded => StoreReply::NotLoaded(channel),
             };
             self.replies.send(worker, reply);
         }
@@ -177,10 +185,12 @@ impl Voice {
     fn fail_all(&mut self, outcomes: Vec<Outcome>, problem: &Problem) {
         self.log(None, problem);
         let mut told = HashSet::new();
-        for Outcome { worker, channel, .. } in outcomes {
+        for Outcome { worker, channel, became } in outcomes {
             self.remember(&channel);
-            if told.insert(channel.clone()) {
-                self.replies.send(worker, StoreReply::Failed(channel));
+            if let Became::NotLoaded = became {
+                self.replies.send(worker, StoreReply::NotLoaded(channel));
+            } else if told.insert(channel.clone()) {
+                self.replies.send(worker, StoreReply::NotAppended(channel));
             }
         }
     }
@@ -195,8 +205,11 @@ impl Voice {
             What::Refused(channel) => (channel, false),
             What::LoadRefused(channel) => (channel, true),
         };
-        if self.remember(&channel) || is_load {
-            self.replies.send(job.worker, StoreReply::Failed(channel));
+        let is_new = self.remember(&channel);
+        if is_load {
+            self.replies.send(job.worker, StoreReply::NotLoaded(channel));
+        } else if is_new {
+            self.replies.send(job.worker, StoreReply::NotAppended(channel));
         }
     }
 

@@ -56,7 +56,7 @@ impl Running {
         self.submit(StoreRequest::Load(name(channel)));
         match self.next() {
             StoreReply::Loaded(at, loaded) if at == name(channel) => Some(loaded),
-            StoreReply::Failed(at) if at == name(channel) => None,
+            StoreReply::NotLoaded(at) if at == name(channel) => None,
             other => panic!("{other:?}"),
         }
     }
@@ -80,7 +80,7 @@ pub(crate) fn text(reply: &StoreReply) -> String {
     match reply {
         StoreReply::Loaded(channel, _) => format!("{channel} loaded"),
         StoreReply::Appended(channel, offset) => format!("{channel} {offset}"),
-        StoreReply::Failed(channel) => format!("{channel} failed"),
+        StoreReply::NotLoaded(channel) | StoreReply::NotAppended(channel) => format!("{channel} failed"),
         other => panic!("{other:?}"),
     }
 }
