@@ -7,8 +7,9 @@
  *     room.onmembers = ({ members }) => list([...members.values()]);
  *     form.onsubmit = () => room.publish({ text: input.value });
  *
- * It is one file, longer than others here, because a page loads it with one request and a stranger copies it whole. In order:
- * limits, types, errors, events, the client, a subscription, the queue of an iterator, the publisher, the connection, the border.
+ * It is one file, longer than others here, because a page loads it with one request, there is no build step, and a stranger
+ * copies it whole. Its types and their explanations are in sockeye.d.ts. In order: limits, errors and events, the client, a
+ * subscription, the queue of an iterator, the publisher, the connection, the border.
  *
  * **Invariant:** the position of a subscription moves before its user hears of the publication, by exactly one, or `lost` says why not.
  * **Invariant:** of one channel at most one retried publication is on its way, so nothing overtakes one that failed (see `Publisher`).
@@ -17,217 +18,82 @@
 // --- limits ------------------------------------------------------------------------------------------------------------
 
 const PROTOCOL = 'sockeye.v1.json';
-/** The first pause is somewhere between nothing and this. */
 export const BACKOFF_BASE_MS = 500;
-/** However often it failed, no pause is longer than this, unless the server asked for a longer one. */
 export const BACKOFF_CAP_MS = 20_000;
-/** The longest pause a server can ask for; more is taken for a mistake. */
 export const RETRY_AFTER_CAP_MS = 600_000;
-/** Getting the token, opening and being greeted together; then the attempt is given up. */
 export const CONNECT_DEADLINE_MS = 10_000;
-/** Only a connection that held this long makes the next pause short again. */
 export const STABLE_AFTER_MS = 5_000;
-/** How long a command waits for its reply (and, before that, for a connection). */
 export const TIMEOUT_MS = 10_000;
-/** What a ping of the server may be late before this side asks. */
 export const PING_MARGIN_MS = 5_000;
-/** How soon there must be an answer when there is reason to doubt: the network changed, the page woke up. */
 export const PROBE_MS = 5_000;
-/** A publication is sent again under the same key at most this long: the server knows a key for five minutes. */
 export const RETRY_WINDOW_MS = 240_000;
-/** Publications kept until they are answered, and their bytes; what comes on top is refused. */
 export const QUEUE_LIMIT = 1_000;
 export const QUEUE_BYTES_LIMIT = 4 * 1024 * 1024;
-/** What the server takes in one message. */
 export const MESSAGE_BYTES_LIMIT = 64 * 1024;
-/** A message from the server may be longer, for a page of history in one. In UTF-16 units. */
 export const RECEIVE_LIMIT = 32 * 1024 * 1024;
-/** Commands that wait for a reply. */
 export const COMMANDS_LIMIT = 1_000;
-/** What an iterator keeps for a slow consumer. */
 export const BUFFER_LIMIT = 1_000;
-/** Members of one channel that are shown. */
 export const MEMBERS_LIMIT = 10_000;
 /** Commands of one turn go out together: so many at most, and so many UTF-16 units. */
 const BATCH_LIMIT = 100;
 const BATCH_LENGTH = 16 * 1024;
 /** With this much still unsent, a volatile publication is dropped: it would arrive late. */
 const VOLATILE_BACKLOG_BYTES = 256 * 1024;
+/** The command's `id` comes on top of a publication's size. */
+const ID_BYTES = 32;
 
-// --- types -------------------------------------------------------------------------------------------------------------
+/** Error codes with which the server may do it another time. */
+const CAN_RETRY = new Set(['rate_limited', 'unavailable', 'timeout', 'disconnected']);
+/** The same for a subscription, which has all the time there is. */
+const CAN_SUBSCRIBE_LATER = new Set([...CAN_RETRY, 'internal', 'protocol', 'token_expired']);
+/** Answers to `connect` after which the next would be the same. */
+const FINAL = new Set(['unauthorized', 'token_expired', 'forbidden', 'bad_request', 'unknown_verb', 'closed']);
+/** What the close codes that are final say, as an error code. */
+const CLOSED_AS = new Map([[4000, 'protocol'], [4001, 'unauthorized'], [4003, 'forbidden'], [4009, 'replaced']]);
 
-/**
- * Where one stands in a channel: offsets count up by one within an epoch.
- * @typedef {{ readonly epoch: string, readonly offset: number }} Position
- *
- * Who published, or is there. `as` is what a member shows of itself.
- * @typedef {{ session: string, user?: string | undefined, as?: unknown }} Member
- *
- * A publication. `data` is a `Uint8Array` where bytes were published.
- * @typedef {object} Message
- * @property {'message'} type
- * @property {string} channel
- * @property {any} data
- * @property {string} [epoch] together with `offset` the position after this publication
- * @property {number} [offset] absent where there is no history, and for volatile publications
- * @property {string} [event]
- * @property {Member} [from] absent when the server itself published
- * @property {number} [at] in Unix milliseconds
- *
- * Something may be missing: what follows comes after `to`, what came before ended at `from`. `slow` with both: this program's
- * own iterator was too slow, and `history({ since: from })` has what it missed.
- * Reasons: `history`, `slow`, `store`, `epoch`; of this client's own: `no_history` (a channel without any was left for a while), `hole`.
- * @typedef {{ type: 'lost', channel: string, from?: Position | undefined, to?: Position | undefined, reason: string }} Lost
- *
- * @typedef {{ code: number, reason: string }} CloseInfo
- *
- *                ┌─────────── greeted ──────────> open ──┐
- *     connecting                                         │ closed
- *       ^  ^       └─ refused, lost, too slow ─┐         │        offline, frozen
- *       │  │                                   v         v        (from all three)
- *       │  └──── pause over, or online ─────── waiting <─┴──────────> paused
- *       └────────────────────────── online, resumed ───────────────────┘         closed is for ever
- * @typedef {(
- *   | { name: 'connecting' }
- *   | { name: 'open', session: string, user: string | undefined }
- *   | { name: 'waiting', until: number, close: CloseInfo }
- *   | { name: 'paused', reason: 'offline' | 'frozen' }
- *   | { name: 'closed', error: SockeyeError | undefined }
- * )} State
- *
- * What is used of a WebSocket; those of browsers, Node, Deno, Bun and of the package `ws` fit.
- * @typedef {object} WebSocketLike
- * @property {(data: string) => void} send
- * @property {(code?: number, reason?: string) => void} close
- * @property {number} [bufferedAmount]
- * @property {((event: any) => void) | null} onopen
- * @property {((event: any) => void) | null} onmessage
- * @property {((event: any) => void) | null} onclose
- * @property {((event: any) => void) | null} onerror
- *
- * @typedef {object} ConnectOptions
- * @property {string} [token]
- * @property {() => string | undefined | Promise<string | undefined>} [getToken] asked at first, and again when the token expired
- * @property {string} [name] what this program calls itself, for the server's records: `web/1.4`
- * @property {new (url: string, protocols: string[]) => WebSocketLike} [WebSocket] where there is no global one, as in Node 20
- * @property {number} [timeout] in milliseconds, for each command
- * @property {boolean} [retry] false: publications are sent once only, and without a key of their own
- * @property {boolean} [ordered] false: publications do not wait for each other, and after a reconnect may change places
- * @property {number} [maxQueued] publications kept until they are answered
- * @property {number} [maxQueuedBytes]
- * @property {number} [maxMessageBytes] what the server takes in one message
- *
- * @typedef {object} SubscribeOptions
- * @property {number} [last] begin with so many publications
- * @property {Position} [since] begin after this position
- * @property {unknown} [as] be a member, seen by others with this
- * @property {boolean} [members] see the members; on by itself with `as`
- * @property {boolean} [echo] false: leave out what this client publishes
- * @property {number} [buffer] messages kept for a slow iterator
- *
- * @typedef {object} PublishOptions
- * @property {string} [event] a name for the kind of event
- * @property {string} [key] idempotency key; by default a random one
- * @property {boolean} [echo] false: everybody but me
- * @property {boolean} [volatile] to those who are there now: sent at most once, not kept, not answered
- * @property {string} [conflate] for a subscriber that is behind, the newest with this value is enough
- * @property {boolean} [retry]
- * @property {boolean} [ordered]
- *
- * @typedef {object} HistoryOptions
- * @property {Position} [since]
- * @property {number} [limit]
- * @property {boolean} [reverse]
- *
- * @typedef {{ position: Position | undefined, items: Message[], more: boolean }} History
- * @typedef {{ count: number, members: Member[] }} Presence
- *
- * @typedef {object} ClientEvents
- * @property {{ type: 'state', state: State }} state
- * @property {{ type: 'error', error: SockeyeError }} error a command without a reply of its own failed, or a message made no sense
- * @property {{ type: 'expiring', inMs: number }} expiring the token runs out, and there is no `getToken`: call `refresh`
- *
- * @typedef {object} SubscriptionEvents
- * @property {Message} message
- * @property {Lost} lost
- * @property {{ type: 'join', channel: string, member: Member }} join
- * @property {{ type: 'leave', channel: string, member: Member }} leave
- * @property {{ type: 'members', channel: string, members: ReadonlyMap<string, Member> }} members after every change
- * @property {{ type: 'state', channel: string, state: SubscriptionState }} state
- * @property {{ type: 'end', channel: string, error: SockeyeError | undefined }} end it is over; without `error` it was this program's wish
- * @property {{ type: 'error', channel: string, error: SockeyeError }} error it failed and is tried again
- *
- * @typedef {'pending' | 'live' | 'ended'} SubscriptionState
- *
- * @typedef {ReturnType<typeof setTimeout>} Timer
- * @typedef {Record<string, unknown>} Json
- */
+/** @import * as Api from './sockeye.d.ts' */
+/** @import { ConnectOptions, Lost, Member, Message, Position, PublishOptions, State, WebSocketLike } from './sockeye.d.ts' */
+/** @typedef {ReturnType<typeof setTimeout>} Timer */
+/** @typedef {Record<string, unknown>} Json */
+/** @template T @typedef {{ promise: Promise<T>, resolve: (value: T) => void, reject: (error: unknown) => void }} Deferred */
 
 // --- errors and events -------------------------------------------------------------------------------------------------
 
-/**
- * `code` is one of the protocol's error codes, or this client's own: `disconnected`, `closed`, `protocol` (the server
- * said what makes no sense). The text is for people and changes.
- */
 export class SockeyeError extends Error {
-  /**
-   * @param {string} code
-   * @param {string} [message]
-   * @param {{ retryAfter?: number | undefined, close?: CloseInfo | undefined, cause?: unknown }} [more]
-   */
+  /** @param {string} code @param {string} [message] @param {{ retryAfter?: number | undefined, close?: Api.CloseInfo | undefined, cause?: unknown }} [more] */
   constructor(code, message, { retryAfter, close, cause } = {}) {
     super(message ? `${code}: ${message}` : code, cause === undefined ? undefined : { cause });
     this.name = 'SockeyeError';
     this.code = code;
-    /** In milliseconds: before that there is no use in trying again. */
     this.retryAfter = retryAfter;
-    /** How the connection ended, if that was the reason. */
     this.close = close;
   }
 }
 
-/**
- * `addEventListener` as in the browser, also where there is no DOM; the event is the plain object itself.
- * @template {object} Events
- */
+/** `addEventListener` as in the browser, also where there is no DOM; the event is the plain object itself. @template {object} Events */
 class Emitter {
   /** @type {Map<keyof Events, Map<Function, boolean>>} listeners, and whether each is called only once */
   #listeners = new Map();
 
-  /**
-   * @template {keyof Events} Type
-   * @param {Type} type
-   * @param {(event: Events[Type]) => void} listener
-   * @param {{ once?: boolean }} [options]
-   */
+  /** @type {Api.Listenable<Events>['addEventListener']} */
   addEventListener(type, listener, { once = false } = {}) {
     const listeners = this.#listeners.get(type) ?? new Map();
     if (!listeners.has(listener)) this.#listeners.set(type, listeners.set(listener, once));
   }
 
-  /**
-   * @template {keyof Events} Type
-   * @param {Type} type
-   * @param {(event: Events[Type]) => void} listener
-   */
+  /** @type {Api.Listenable<Events>['removeEventListener']} */
   removeEventListener(type, listener) {
     this.#listeners.get(type)?.delete(listener);
   }
 
-  /**
-   * @protected
-   * @param {keyof Events & string} type
-   */
+  /** @protected @param {keyof Events & string} type */
   listensTo(type) {
     return Boolean(this.#listeners.get(type)?.size || Reflect.get(this, `on${type}`));
   }
 
   /**
    * What a listener throws is reported as the host reports such things, and keeps nobody else from hearing.
-   * @protected
-   * @template {keyof Events & string} Type
-   * @param {Type} type
-   * @param {Omit<Events[Type], 'type'>} detail
+   * @protected @template {keyof Events & string} Type @param {Type} type @param {Omit<Events[Type], 'type'>} detail
    */
   emit(type, detail) {
     const event = { type, ...detail };
@@ -249,34 +115,23 @@ class Emitter {
 
 // --- the client --------------------------------------------------------------------------------------------------------
 
-/**
- * Connects, and stays connected until `close`. The client can be used at once; what needs the connection waits for it.
- * @param {string | URL} url `ws:`, `wss:`, `http:` or `https:`; in a page also relative to it
- * @param {ConnectOptions} [options]
- * @returns {Client}
- */
+/** @type {typeof Api.connect} */
 export function connect(url, options = {}) {
   return new Client(url, options);
 }
 
-/** @extends {Emitter<ClientEvents>} */
-export class Client extends Emitter {
-  /** @type {((event: ClientEvents['state']) => void) | null} */
-  onstate = null;
-  /** @type {((event: ClientEvents['error']) => void) | null} */
-  onerror = null;
-  /** @type {((event: ClientEvents['expiring']) => void) | null} */
-  onexpiring = null;
+/** @extends {Emitter<Api.ClientEvents>} @implements {Api.Client} */
+class Client extends Emitter {
+  /** @type {Api.Client['onstate']} */ onstate = null;
+  /** @type {Api.Client['onerror']} */ onerror = null;
+  /** @type {Api.Client['onexpiring']} */ onexpiring = null;
   #options;
   #connection;
   #publisher;
   /** @type {Map<string, { subscription: Subscription, port: Port }>} */
   #subscriptions = new Map();
 
-  /**
-   * @param {string | URL} url
-   * @param {ConnectOptions} [options]
-   */
+  /** @param {string | URL} url @param {ConnectOptions} [options] */
   constructor(url, options = {}) {
     super();
     this.#options = options;
@@ -296,18 +151,13 @@ export class Client extends Emitter {
     return this.#connection.state;
   }
 
-  /**
-   * @param {string} channel
-   * @param {SubscribeOptions} [options]
-   * @returns {Subscription}
-   * @throws {SockeyeError} `already_subscribed`, `closed`
-   */
+  /** @type {Api.Client['subscribe']} */
   subscribe(channel, options = {}) {
     if (typeof channel !== 'string' || channel === '') throw new TypeError('a channel has a name');
     if (options.last !== undefined && options.since !== undefined) throw new TypeError('either last or since');
     if (this.#subscriptions.has(channel)) throw new SockeyeError('already_subscribed', channel);
     if (this.state.name === 'closed') throw new SockeyeError('closed');
-    const subscription = new Subscription(this, channel, options, (port) => {
+    return new Subscription(this, channel, options, (port) => {
       this.#subscriptions.set(channel, { subscription: port.subscription, port });
       return {
         request: (command, done) => this.#connection.send(command, {}, done),
@@ -315,76 +165,50 @@ export class Client extends Emitter {
         left: () => this.#subscriptions.delete(channel),
       };
     });
-    return subscription;
   }
 
-  /**
-   * The subscription of this channel, if there is one.
-   * @param {string} channel
-   */
+  /** @type {Api.Client['subscription']} */
   subscription(channel) {
     return this.#subscriptions.get(channel)?.subscription;
   }
 
-  /**
-   * Resolves when the server has it, with its position, or with nothing in a channel without history. Unless told otherwise it is kept while
-   * there is no connection and sent again under the same key until it is answered, so it takes effect once, and in order.
-   * A volatile one resolves at once, sent or not.
-   * @param {string} channel
-   * @param {unknown} data any JSON value, or bytes: `ArrayBuffer` or a view of one
-   * @param {PublishOptions} [options]
-   * @returns {Promise<Position | undefined>} rejects with a `SockeyeError`; `timeout` means that the outcome is not known
-   */
+  /** @type {Api.Client['publish']} */
   async publish(channel, data, options = {}) {
     return this.#publisher.publish(channel, data, { ...this.#options, ...options });
   }
 
-  /**
-   * Who is there.
-   * @param {string} channel
-   * @param {{ limit?: number }} [options] a limit of 0 asks for the count alone
-   * @returns {Promise<Presence>}
-   */
+  /** @type {Api.Client['presence']} */
   async presence(channel, { limit } = {}) {
-    const ok = await this.#connection.request({ presence: channel, limit }, { again: true });
+    const ok = await this.#request({ presence: channel, limit }, { again: true });
     return { count: isCount(ok.count) ? ok.count : 0, members: readMembers(ok.members) };
   }
 
-  /**
-   * @param {string} channel
-   * @param {HistoryOptions} [options]
-   * @returns {Promise<History>}
-   */
+  /** @type {Api.Client['history']} */
   async history(channel, { since, limit, reverse } = {}) {
-    const ok = await this.#connection.request({ history: channel, since, limit, reverse: reverse || undefined }, { again: true });
+    const ok = await this.#request({ history: channel, since, limit, reverse: reverse || undefined }, { again: true });
     const position = readPosition(ok);
     const items = Array.isArray(ok.items) ? ok.items : [];
     return { position, items: items.flatMap((item) => readMessage(channel, position?.epoch, item) ?? []), more: ok.more === true };
   }
 
-  /**
-   * Calls a method of the server's own. It is sent once only: nobody but the caller knows whether twice would do harm.
-   * @param {string} method
-   * @param {unknown} [data]
-   * @param {{ timeout?: number }} [options]
-   * @returns {Promise<any>}
-   */
+  /** @type {Api.Client['call']} */
   async call(method, data, { timeout } = {}) {
-    return (await this.#connection.request({ call: method, data }, { timeout })).data;
+    return (await this.#request({ call: method, data }, { timeout })).data;
   }
 
-  /**
-   * A newer token, for this connection and those that follow.
-   * @param {string} token
-   * @returns {Promise<void>}
-   */
+  /** @type {Api.Client['refresh']} */
   async refresh(token) {
     await this.#connection.refresh(token);
   }
 
-  /** Ends everything: subscriptions end, what was not answered is rejected with `closed`. */
   close() {
     this.#connection.close(undefined);
+  }
+
+  /** @param {object} command @param {{ timeout?: number | undefined, again?: boolean }} options */
+  #request(command, options) {
+    if (this.#connection.waiting >= COMMANDS_LIMIT) throw new SockeyeError('limit', `${COMMANDS_LIMIT} commands wait for an answer`);
+    return this.#connection.request(command, options);
   }
 
   /** @param {State} state */
@@ -405,49 +229,27 @@ export class Client extends Emitter {
 // --- a subscription ----------------------------------------------------------------------------------------------------
 
 /**
- * What a subscription shows the client, and only the client.
- * @typedef {object} Port
- * @property {Subscription} subscription
- * @property {() => void} connected
- * @property {() => void} disconnected
- * @property {(object: Json) => void} received
- * @property {(error: SockeyeError | undefined) => void} ended
- *
- * What it needs from there.
- * @typedef {object} Link
- * @property {(command: object, done: Done) => void} request
- * @property {() => boolean} isOpen
- * @property {() => void} left
+ * What a subscription shows the client, and only the client; and what it needs from there.
+ * @typedef {{ subscription: Subscription, connected: () => void, disconnected: () => void, received: (object: Json) => void, ended: (error: SockeyeError | undefined) => void }} Port
+ * @typedef {{ request: (command: object, done: Done) => void, isOpen: () => boolean, left: () => void }} Link
  */
 
-/**
- * One channel, across as many connections as it takes: `for await` gives messages and `lost`, events give everything.
- * What arrives before the first iterator is kept for it, unless there is a listener for `message`.
- * @extends {Emitter<SubscriptionEvents>}
- */
-export class Subscription extends Emitter {
-  /** @type {((event: Message) => void) | null} */
-  onmessage = null;
-  /** @type {((event: Lost) => void) | null} */
-  onlost = null;
-  /** @type {((event: SubscriptionEvents['join']) => void) | null} */
-  onjoin = null;
-  /** @type {((event: SubscriptionEvents['leave']) => void) | null} */
-  onleave = null;
-  /** @type {((event: SubscriptionEvents['members']) => void) | null} */
-  onmembers = null;
-  /** @type {((event: SubscriptionEvents['state']) => void) | null} */
-  onstate = null;
-  /** @type {((event: SubscriptionEvents['end']) => void) | null} */
-  onend = null;
-  /** @type {((event: SubscriptionEvents['error']) => void) | null} */
-  onerror = null;
+/** @extends {Emitter<Api.SubscriptionEvents>} @implements {Api.Subscription} */
+class Subscription extends Emitter {
+  /** @type {Api.Subscription['onmessage']} */ onmessage = null;
+  /** @type {Api.Subscription['onlost']} */ onlost = null;
+  /** @type {Api.Subscription['onjoin']} */ onjoin = null;
+  /** @type {Api.Subscription['onleave']} */ onleave = null;
+  /** @type {Api.Subscription['onmembers']} */ onmembers = null;
+  /** @type {Api.Subscription['onstate']} */ onstate = null;
+  /** @type {Api.Subscription['onend']} */ onend = null;
+  /** @type {Api.Subscription['onerror']} */ onerror = null;
   #client;
   #channel;
   #options;
   /** @type {Link} */
   #link;
-  /** @type {SubscriptionState} */
+  /** @type {Api.SubscriptionState} */
   #state = 'pending';
   /** @type {SockeyeError | undefined} why it ended */
   #error;
@@ -472,12 +274,7 @@ export class Subscription extends Emitter {
   /** @type {Deferred<Position | undefined>} */
   #ready = deferred();
 
-  /**
-   * @param {Client} client
-   * @param {string} channel
-   * @param {SubscribeOptions} options
-   * @param {(port: Port) => Link} attach
-   */
+  /** @param {Client} client @param {string} channel @param {Api.SubscribeOptions} options @param {(port: Port) => Link} attach */
   constructor(client, channel, options, attach) {
     super();
     this.#client = client;
@@ -505,51 +302,40 @@ export class Subscription extends Emitter {
     return this.#state;
   }
 
-  /** Where this subscription stands: what was published up to here has been heard. Keep it to go on with `since` another day. */
   get position() {
     return this.#position;
   }
 
-  /** Resolves with the position when first subscribed; rejects when that is refused for good. */
   get ready() {
     return this.#ready.promise;
   }
 
-  /** Who is there, by session: kept up to date while subscribed with `as` or `members`; without a connection, as it last was. */
   get members() {
     return /** @type {ReadonlyMap<string, Member>} */ (this.#members);
   }
 
-  /**
-   * @param {unknown} data
-   * @param {PublishOptions} [options]
-   */
+  /** @type {Api.Subscription['publish']} */
   publish(data, options) {
     return this.#client.publish(this.#channel, data, options);
   }
 
-  /** @param {{ limit?: number }} [options] */
+  /** @type {Api.Subscription['presence']} */
   presence(options) {
     return this.#client.presence(this.#channel, options);
   }
 
-  /** @param {HistoryOptions} [options] */
+  /** @type {Api.Subscription['history']} */
   history(options) {
     return this.#client.history(this.#channel, options);
   }
 
-  /** Nothing of this channel is heard from now on; its iterators end. */
   unsubscribe() {
     if (this.#state === 'ended') return;
     if (this.#link.isOpen()) this.#link.request({ unsubscribe: this.#channel }, () => {});
     this.#end(undefined);
   }
 
-  /**
-   * Messages and `lost` notices, in order. A consumer that falls behind by more than `buffer` (1,000) loses all that waits, and gets one
-   * `lost` with the reason `slow` instead. It ends with the subscription: by throwing if that failed. Leaving the loop does not unsubscribe.
-   * @returns {AsyncIterableIterator<Message | Lost>}
-   */
+  /** @type {Api.Subscription[typeof Symbol.asyncIterator]} */
   [Symbol.asyncIterator]() {
     const inbox = this.#early ?? new Inbox(this.#options.buffer ?? BUFFER_LIMIT);
     this.#early = undefined;
@@ -594,10 +380,9 @@ export class Subscription extends Emitter {
     const catchUp = isCount(ok.catch_up) ? ok.catch_up : 0;
     // The subscriber stands before what it will be sent to catch up with.
     const stands = newest && { epoch: newest.epoch, offset: Math.max(0, newest.offset - catchUp) };
-    const reason = !stands ? (before ? 'history' : wasLive ? 'no_history' : undefined) : before && whyLost(before, stands, newest, ok.recovered);
-    if (reason === undefined && before && stands) this.#position = before;
-    else this.#position = stands;
-    if (this.#options.members ?? this.#options.as !== undefined) {
+    const reason = stands ? whyLost(before, stands, newest, ok.recovered) : before ? 'history' : wasLive ? 'no_history' : undefined;
+    this.#position = reason === undefined && before ? before : stands;
+    if (this.#seesMembers()) {
       this.#members.clear();
       for (const member of readMembers(ok.members)) this.#members.set(member.session, member);
     }
@@ -605,7 +390,11 @@ export class Subscription extends Emitter {
     this.#ready.resolve(position);
     this.#enter('live');
     if (reason) this.#lost(before, position, reason);
-    if (this.#members.size > 0) this.emit('members', { channel: this.#channel, members: this.members });
+    if (this.#seesMembers()) this.#tell('members', { members: this.members });
+  }
+
+  #seesMembers() {
+    return this.#options.members ?? this.#options.as !== undefined;
   }
 
   /** @param {SockeyeError} error */
@@ -613,15 +402,12 @@ export class Subscription extends Emitter {
     // The next connection asks again.
     if (error.code === 'disconnected' || error.code === 'closed') return;
     const twice = error.code === 'already_subscribed' || error.code === 'timeout';
-    if (!twice && !CAN_RETRY.has(error.code) && error.code !== 'token_expired') return this.#end(error);
-    this.emit('error', { channel: this.#channel, error });
+    if (!twice && !CAN_SUBSCRIBE_LATER.has(error.code)) return this.#end(error);
+    this.#tell('error', { error });
     this.#askLater(twice, error.retryAfter);
   }
 
-  /**
-   * @param {boolean} afresh
-   * @param {number} [atLeastMs]
-   */
+  /** @param {boolean} afresh @param {number} [atLeastMs] */
   #askLater(afresh, atLeastMs = 0) {
     if (this.#state === 'ended' || !this.#link.isOpen()) return;
     const pause = Math.max(atLeastMs, backoff(this.#failures++));
@@ -630,6 +416,7 @@ export class Subscription extends Emitter {
 
   #disconnected() {
     clearTimeout(this.#timer);
+    this.#forgive();
     this.#round++;
     this.#enter('pending');
   }
@@ -652,12 +439,7 @@ export class Subscription extends Emitter {
     else this.#nonsense('a publication of the wrong shape');
   }
 
-  /**
-   * One step further, or not at all.
-   * @param {Position} position
-   * @param {unknown} offset
-   * @returns {boolean} whether this is the next publication
-   */
+  /** One step further, or not at all. @param {Position} position @param {unknown} offset @returns {boolean} whether this is the next publication */
   #advance(position, offset) {
     if (!isCount(offset)) {
       this.#nonsense('an offset is a number');
@@ -691,10 +473,15 @@ export class Subscription extends Emitter {
   #ended(notice) {
     const error = readError(notice);
     if (notice.retry !== true) return this.#end(error);
-    if (Date.now() - this.#liveSince >= STABLE_AFTER_MS) this.#failures = 0;
+    this.#forgive();
     this.#enter('pending');
-    this.emit('error', { channel: this.#channel, error });
+    this.#tell('error', { error });
     this.#askLater(false, error.retryAfter);
+  }
+
+  /** What held for a while may begin with short pauses again. */
+  #forgive() {
+    if (Date.now() - this.#liveSince >= STABLE_AFTER_MS) this.#failures = 0;
   }
 
   /** @param {Json} object */
@@ -705,21 +492,18 @@ export class Subscription extends Emitter {
     if (joins && this.#members.size >= MEMBERS_LIMIT && !this.#members.has(member.session)) return;
     if (joins) this.#members.set(member.session, member);
     else this.#members.delete(member.session);
-    this.emit(joins ? 'join' : 'leave', { channel: this.#channel, member });
-    this.emit('members', { channel: this.#channel, members: this.members });
+    this.#tell(joins ? 'join' : 'leave', { member });
+    this.#tell('members', { members: this.members });
   }
 
-  /**
-   * @param {Position | undefined} from
-   * @param {Position | undefined} to
-   * @param {string} reason
-   */
+  /** @param {Position | undefined} from @param {Position | undefined} to @param {string} reason */
   #lost(from, to, reason) {
     this.#deliver({ type: 'lost', channel: this.#channel, from, to, reason });
   }
 
   /** @param {Message | Lost} item */
   #deliver(item) {
+    if (this.#state === 'ended') return;
     if (this.#early && this.listensTo('message')) this.#early = undefined;
     this.#early?.push(item);
     for (const inbox of this.#inboxes) inbox.push(item);
@@ -728,7 +512,16 @@ export class Subscription extends Emitter {
 
   /** @param {string} what */
   #nonsense(what) {
-    this.emit('error', { channel: this.#channel, error: new SockeyeError('protocol', what) });
+    this.#tell('error', { error: new SockeyeError('protocol', what) });
+  }
+
+  /**
+   * A listener may have ended the subscription; then there is nothing more to tell.
+   * @template {'members' | 'join' | 'leave' | 'error'} Type @param {Type} type @param {Omit<Api.SubscriptionEvents[Type], 'type' | 'channel'>} detail
+   */
+  #tell(type, detail) {
+    if (this.#state === 'ended') return;
+    this.emit(type, /** @type {Omit<Api.SubscriptionEvents[Type], 'type'>} */ ({ channel: this.#channel, ...detail }));
   }
 
   /** @param {SockeyeError | undefined} error */
@@ -743,7 +536,7 @@ export class Subscription extends Emitter {
     this.emit('end', { channel: this.#channel, error });
   }
 
-  /** @param {SubscriptionState} state */
+  /** @param {Api.SubscriptionState} state */
   #enter(state) {
     if (this.#state === state || this.#state === 'ended') return;
     this.#state = state;
@@ -752,13 +545,11 @@ export class Subscription extends Emitter {
 }
 
 /**
- * @param {Position} before
- * @param {Position} stands
- * @param {Position} newest
- * @param {unknown} recovered
- * @returns {string | undefined} why something is missing between the two, if something is
+ * Why something is missing between where one stood and where one stands now, if something is.
+ * @param {Position | undefined} before @param {Position} stands @param {Position} newest @param {unknown} recovered
  */
 function whyLost(before, stands, newest, recovered) {
+  if (!before) return undefined;
   if (before.epoch !== stands.epoch) return 'epoch';
   if (recovered === false || before.offset > newest.offset) return 'history';
   return stands.offset > before.offset ? 'hole' : undefined;
@@ -814,11 +605,7 @@ class Inbox {
   }
 }
 
-/**
- * One notice in place of all that waited.
- * @param {(Message | Lost)[]} items
- * @returns {Lost}
- */
+/** One notice in place of all that waited. @param {(Message | Lost)[]} items @returns {Lost} */
 function overflow(items) {
   const placed = items.filter((item) => (item.type === 'lost' ? item.to : item.offset) !== undefined);
   const [first, last] = [placed[0], placed.at(-1)];
@@ -827,11 +614,7 @@ function overflow(items) {
   return { type: 'lost', channel: items[0]?.channel ?? '', from, to, reason: 'slow' };
 }
 
-/**
- * @param {Message} message
- * @param {number} shift
- * @returns {Position | undefined}
- */
+/** @param {Message} message @param {number} shift @returns {Position | undefined} */
 function positionOf({ epoch, offset }, shift) {
   return epoch === undefined || offset === undefined ? undefined : { epoch, offset: offset + shift };
 }
@@ -873,10 +656,7 @@ class Publisher {
   #keyPrefix = randomName();
   #keys = 0;
 
-  /**
-   * @param {Connection} connection
-   * @param {ConnectOptions} options
-   */
+  /** @param {Connection} connection @param {ConnectOptions} options */
   constructor(connection, { maxQueued = QUEUE_LIMIT, maxQueuedBytes = QUEUE_BYTES_LIMIT, maxMessageBytes = MESSAGE_BYTES_LIMIT }) {
     this.#connection = connection;
     this.#maxCount = maxQueued;
@@ -884,20 +664,15 @@ class Publisher {
     this.#maxMessageBytes = maxMessageBytes;
   }
 
-  /**
-   * @param {string} channel
-   * @param {unknown} data
-   * @param {PublishOptions} options
-   * @returns {Promise<Position | undefined>}
-   */
+  /** @param {string} channel @param {unknown} data @param {PublishOptions} options @returns {Promise<Position | undefined>} */
   publish(channel, data, { event, key, echo, volatile = false, conflate, retry = true, ordered = true }) {
+    if (typeof data === 'function' || typeof data === 'symbol') throw new TypeError('neither a JSON value nor bytes');
     const bytes = asBytes(data);
     const content = bytes ? { base64: toBase64(bytes) } : { data: data ?? null };
     const named = key ?? (retry && !volatile ? `${this.#keyPrefix}${(++this.#keys).toString(36)}` : undefined);
     const body = encode({ publish: channel, ...content, event, key: named, echo, volatile: volatile || undefined, conflate });
     const size = utf8Length(body);
-    // The command's `id` comes on top.
-    if (size + 32 > this.#maxMessageBytes) throw new SockeyeError('too_big', `${size} bytes; the server takes ${this.#maxMessageBytes}`);
+      if (size + ID_BYTES > this.#maxMessageBytes) throw new SockeyeError('too_big', `${size} bytes; the server takes ${this.#maxMessageBytes}`);
     if (this.#connection.state.name === 'closed') throw new SockeyeError('closed');
     if (volatile) {
       this.#connection.sendVolatile(body);
@@ -921,10 +696,7 @@ class Publisher {
     }
   }
 
-  /**
-   * @param {unknown} name
-   * @param {Entry} entry
-   */
+  /** @param {unknown} name @param {Entry} entry */
   #enqueue(name, entry) {
     const lane = this.#lanes.get(name);
     if (lane) return void lane.push(entry);
@@ -932,10 +704,7 @@ class Publisher {
     this.#drain(name, this.#lanes.get(name) ?? []);
   }
 
-  /**
-   * @param {unknown} name
-   * @param {Entry[]} lane
-   */
+  /** @param {unknown} name @param {Entry[]} lane */
   async #drain(name, lane) {
     for (let entry = lane[0]; entry; entry = lane[0]) {
       for (let failures = 0; !entry.settled; failures++) await this.#attempt(entry, failures);
@@ -944,12 +713,10 @@ class Publisher {
     this.#lanes.delete(name);
   }
 
-  /**
-   * @param {Entry} entry
-   * @param {number} failures
-   */
+  /** @param {Entry} entry @param {number} failures */
   async #attempt(entry, failures) {
-    await this.#connection.opened();
+    // One that is sent once only does not wait longer than its timeout.
+    if (entry.retry) await this.#connection.opened();
     if (entry.settled) return;
     entry.firstSent ??= Date.now();
     // The timer does not run while the machine sleeps, so the clock is asked as well.
@@ -968,11 +735,7 @@ class Publisher {
     }
   }
 
-  /**
-   * @param {Entry} entry
-   * @param {number} ms
-   * @returns {Promise<void>}
-   */
+  /** @param {Entry} entry @param {number} ms @returns {Promise<void>} */
   #pause(entry, ms) {
     return new Promise((resolve) => {
       const timer = setTimeout(resolve, ms);
@@ -988,11 +751,7 @@ class Publisher {
     this.#settle(entry, new SockeyeError('timeout', 'no answer while the key was good; whether it took effect is not known'));
   }
 
-  /**
-   * @param {Entry} entry
-   * @param {SockeyeError | undefined} error
-   * @param {Position} [position]
-   */
+  /** @param {Entry} entry @param {SockeyeError | undefined} error @param {Position} [position] */
   #settle(entry, error, position) {
     if (entry.settled) return;
     entry.settled = true;
@@ -1006,9 +765,6 @@ class Publisher {
 }
 
 // --- the connection ----------------------------------------------------------------------------------------------------
-
-/** The server may do it another time. */
-const CAN_RETRY = new Set(['rate_limited', 'unavailable', 'timeout', 'disconnected']);
 
 /**
  * @typedef {(error: SockeyeError | undefined, ok: Json) => void} Done
@@ -1024,7 +780,7 @@ const CAN_RETRY = new Set(['rate_limited', 'unavailable', 'timeout', 'disconnect
  * @property {WebSocketLike | undefined} socket
  * @property {Timer | undefined} deadline
  * @property {number | undefined} openSince
- * @property {CloseInfo | undefined} bye what the server said before it closed
+ * @property {Api.CloseInfo | undefined} bye what the server said before it closed
  *
  * @typedef {object} Handlers
  * @property {(state: State) => void} onState
@@ -1038,9 +794,7 @@ const CAN_RETRY = new Set(['rate_limited', 'unavailable', 'timeout', 'disconnect
 /**
  * Pauses before a further attempt after so many failures: "full jitter", anything from nothing to a ceiling that doubles,
  * so that a thousand clients that lost the same server do not come back in the same instant.
- * @param {number} failures
- * @param {() => number} [random]
- * @returns {number} milliseconds
+ * @param {number} failures @param {() => number} [random] @returns {number} milliseconds
  */
 export function backoff(failures, random = Math.random) {
   return random() * Math.min(BACKOFF_CAP_MS, BACKOFF_BASE_MS * 2 ** Math.max(0, failures));
@@ -1077,15 +831,13 @@ class Connection {
   #opening = deferred();
   #lastHeard = 0;
   #probing = false;
+  /** Whether anything was heard since the ping. */
+  #answered = false;
   #refreshing = false;
   /** @type {Timer | undefined} */
   #quiet;
 
-  /**
-   * @param {string | URL} url
-   * @param {ConnectOptions} options
-   * @param {Handlers} handlers
-   */
+  /** @param {string | URL} url @param {ConnectOptions} options @param {Handlers} handlers */
   constructor(url, options, handlers) {
     this.#url = address(url);
     this.#options = options;
@@ -1114,7 +866,8 @@ class Connection {
   /** @param {SockeyeError | undefined} error */
   close(error) {
     if (this.#state.name === 'closed') return;
-    this.#drop({ code: 1000, reason: '' }, error ?? new SockeyeError('closed'));
+    this.#drop(error ?? new SockeyeError('closed'));
+    if (this.#isClosed()) return;
     clearTimeout(this.#pause);
     this.#unwatch();
     for (const command of [...this.#commands]) this.#finish(command, error ?? new SockeyeError('closed'));
@@ -1127,11 +880,7 @@ class Connection {
     return this.#state.name === 'open' || this.#state.name === 'closed' ? Promise.resolve() : this.#opening.promise;
   }
 
-  /**
-   * @param {object | string} command
-   * @param {{ timeout?: number | undefined, again?: boolean }} [options]
-   * @returns {Promise<Json>}
-   */
+  /** @param {object | string} command @param {{ timeout?: number | undefined, again?: boolean }} [options] @returns {Promise<Json>} */
   request(command, options) {
     return new Promise((resolve, reject) => {
       this.send(command, options ?? {}, (error, ok) => (error ? reject(error) : resolve(ok)));
@@ -1146,18 +895,16 @@ class Connection {
    */
   send(command, { timeout = this.#options.timeout ?? TIMEOUT_MS, again = false }, done) {
     if (this.#state.name === 'closed') return done(new SockeyeError('closed'), {});
-    if (this.#commands.size >= COMMANDS_LIMIT) return done(new SockeyeError('limit', `${COMMANDS_LIMIT} commands wait for an answer`), {});
-    const body = typeof command === 'string' ? command : encode(command);
-    /** @type {Command} */
-    const waiting = { body, again, id: undefined, done, timer: setTimeout(() => this.#finish(waiting, new SockeyeError('timeout', 'no reply')), timeout) };
-    this.#commands.add(waiting);
+    const waiting = this.#register(command, timeout, again, done);
     if (this.#state.name === 'open') this.#transmit(waiting);
   }
 
-  /**
-   * Without a reply, and only if it can leave at once.
-   * @param {string} body
-   */
+  /** How many commands wait. */
+  get waiting() {
+    return this.#commands.size;
+  }
+
+  /** Without a reply, and only if it can leave at once. @param {string} body */
   sendVolatile(body) {
     if (this.#state.name !== 'open' || (this.#attempt?.socket?.bufferedAmount ?? 0) > VOLATILE_BACKLOG_BYTES) return;
     this.#write(`{${body}`);
@@ -1224,22 +971,18 @@ class Connection {
     socket.onerror = () => {};
   }
 
-  /**
-   * Nothing else leaves before the answer: what is sent behind a refused token would be done in the name of nobody.
-   * @param {Attempt} attempt
-   */
+  /** Nothing else leaves before the answer: what is sent behind a refused token would be done in the name of nobody. @param {Attempt} attempt */
   #greet(attempt) {
-    this.#command({ connect: { token: this.#token, client: this.#options.name } }, CONNECT_DEADLINE_MS, (error, ok) => {
+    const hello = { connect: { token: this.#token, client: this.#options.name } };
+    const command = this.#register(hello, CONNECT_DEADLINE_MS, false, (error, ok) => {
       if (this.#attempt !== attempt) return;
       if (error) this.#refused(error);
       else this.#greeted(attempt, ok);
     });
+    this.#transmit(command);
   }
 
-  /**
-   * @param {Attempt} attempt
-   * @param {Json} ok
-   */
+  /** @param {Attempt} attempt @param {Json} ok */
   #greeted(attempt, ok) {
     clearTimeout(attempt.deadline);
     attempt.openSince = Date.now();
@@ -1265,10 +1008,7 @@ class Connection {
     this.#lost({ code: 1006, reason: error.message });
   }
 
-  /**
-   * The attempt is over; what next?
-   * @param {CloseInfo} close
-   */
+  /** The attempt is over; what next? @param {Api.CloseInfo} close */
   #lost(close) {
     const attempt = this.#attempt;
     if (!attempt) return;
@@ -1276,7 +1016,7 @@ class Connection {
     const told = (close.code === 1006 || close.code === 1005) && attempt.bye ? attempt.bye : close;
     const now = Date.now();
     if (attempt.openSince !== undefined && now - attempt.openSince >= STABLE_AFTER_MS) this.#failures = 0;
-    this.#drop(told, new SockeyeError('disconnected', `${told.code} ${told.reason}`.trim(), { close: told }));
+    this.#drop(new SockeyeError('disconnected', `${told.code} ${told.reason}`.trim(), { close: told }));
     if (this.#isClosed() || this.#attempt) return;
     if (told.code >= 4000 && told.code < 4100) {
       const code = CLOSED_AS.get(told.code) ?? 'closed';
@@ -1288,22 +1028,15 @@ class Connection {
     this.#wait(now + pause, told);
   }
 
-  /**
-   * @param {number} until
-   * @param {CloseInfo} close
-   */
+  /** @param {number} until @param {Api.CloseInfo} close */
   #wait(until, close) {
     clearTimeout(this.#pause);
     this.#pause = setTimeout(() => this.#next(), Math.max(0, until - Date.now()));
     this.#enter({ name: 'waiting', until, close });
   }
 
-  /**
-   * The connection is no more: what was on its way is asked again later, or failed.
-   * @param {CloseInfo} close
-   * @param {SockeyeError} error
-   */
-  #drop(close, error) {
+  /** The connection is no more: what was on its way is asked again later, or failed. @param {SockeyeError} error */
+  #drop(error) {
     const attempt = this.#attempt;
     if (!attempt) return;
     this.#attempt = undefined;
@@ -1311,12 +1044,8 @@ class Connection {
     clearTimeout(this.#quiet);
     this.#outbox = [];
     this.#probing = false;
-    try {
-      // Only these codes are a program's to send; of a socket that is closed already this is no error.
-      attempt.socket?.close(close.code === 1000 ? 1000 : 4199);
-    } catch {
-      // It never opened, or does not take a code: nothing depends on it.
-    }
+    // Where it is closed already, this does nothing.
+    attempt.socket?.close(1000);
     if (attempt.openSince !== undefined) {
       this.#opening = deferred();
       this.#state = { name: 'connecting' };
@@ -1332,16 +1061,14 @@ class Connection {
 
   // Commands and replies.
 
-  /**
-   * @param {object} command
-   * @param {number} timeout
-   * @param {Done} done
-   */
-  #command(command, timeout, done) {
+  /** @param {object | string} command @param {number} timeout @param {boolean} again @param {Done} done */
+  #register(command, timeout, again, done) {
+    const body = typeof command === 'string' ? command : encode(command);
+    const timer = setTimeout(() => this.#finish(waiting, new SockeyeError('timeout', 'no reply')), timeout);
     /** @type {Command} */
-    const waiting = { body: encode(command), again: false, id: undefined, done, timer: setTimeout(() => this.#finish(waiting, new SockeyeError('timeout', 'no reply')), timeout) };
+    const waiting = { body, again, id: undefined, timer, done };
     this.#commands.add(waiting);
-    this.#transmit(waiting);
+    return waiting;
   }
 
   /** @param {Command} command */
@@ -1351,11 +1078,7 @@ class Connection {
     this.#write(`{"id":${command.id},${command.body}`);
   }
 
-  /**
-   * @param {Command} command
-   * @param {SockeyeError | undefined} error
-   * @param {Json} [ok]
-   */
+  /** @param {Command} command @param {SockeyeError | undefined} error @param {Json} [ok] */
   #finish(command, error, ok = {}) {
     if (!this.#commands.delete(command)) return;
     if (command.id !== undefined) this.#sent.delete(command.id);
@@ -1363,10 +1086,7 @@ class Connection {
     command.done(error, ok);
   }
 
-  /**
-   * What is written in one turn leaves together.
-   * @param {string} text
-   */
+  /** What is written in one turn leaves together. @param {string} text */
   #write(text) {
     if (this.#outbox.push(text) > 1) return;
     const attempt = this.#attempt;
@@ -1382,12 +1102,10 @@ class Connection {
     });
   }
 
-  /**
-   * @param {Attempt} attempt
-   * @param {unknown} data
-   */
+  /** @param {Attempt} attempt @param {unknown} data */
   #heard(attempt, data) {
     this.#lastHeard = Date.now();
+    this.#answered = true;
     const value = parse(data);
     for (const object of Array.isArray(value) ? value : [value]) {
       // A listener may have ended it.
@@ -1397,10 +1115,7 @@ class Connection {
     }
   }
 
-  /**
-   * @param {Attempt} attempt
-   * @param {Json} object
-   */
+  /** @param {Attempt} attempt @param {Json} object */
   #take(attempt, object) {
     if (isCount(object.id)) {
       const command = this.#sent.get(object.id);
@@ -1444,7 +1159,7 @@ class Connection {
       if (token !== undefined) await this.refresh(token);
     } catch (cause) {
       // Then the server ends the connection, and the next one begins with a token of its own.
-      this.#handlers.onError(cause instanceof SockeyeError ? cause : new SockeyeError('token_expired', 'there is no new token', { cause }));
+      if (!this.#isClosed()) this.#handlers.onError(cause instanceof SockeyeError ? cause : new SockeyeError('token_expired', 'there is no new token', { cause }));
     } finally {
       this.#refreshing = false;
     }
@@ -1466,19 +1181,16 @@ class Connection {
     this.#quiet = setTimeout(check, limit);
   }
 
-  /**
-   * Pings of WebSocket itself are hidden from pages, so this is one of the protocol's. Whatever is heard is an answer.
-   * @param {number} timeout
-   */
+  /** Pings of WebSocket itself are hidden from pages, so this is one of the protocol's. Whatever is heard is an answer. @param {number} timeout */
   #probe(timeout) {
     const attempt = this.#attempt;
     if (this.#state.name !== 'open' || this.#probing || !attempt) return;
     this.#probing = true;
-    const asked = Date.now();
-    this.#command({ ping: {} }, timeout, (error) => {
+    this.#answered = false;
+    this.send({ ping: {} }, { timeout }, (error) => {
       if (this.#attempt !== attempt) return;
       this.#probing = false;
-      if (error?.code === 'timeout' && this.#lastHeard < asked) this.#lost({ code: 1006, reason: 'no answer to a ping' });
+      if (error?.code === 'timeout' && !this.#answered) this.#lost({ code: 1006, reason: 'no answer to a ping' });
     });
   }
 
@@ -1510,10 +1222,10 @@ class Connection {
     this.#hurry();
   }
 
-  /** @param {CloseInfo} close */
+  /** @param {Api.CloseInfo} close */
   #halt(close) {
-    if (this.#state.name === 'closed') return;
-    this.#drop(close, new SockeyeError('disconnected', close.reason, { close }));
+    if (this.#state.name === 'closed' || this.#state.name === 'paused') return;
+    this.#drop(new SockeyeError('disconnected', close.reason, { close }));
     if (!this.#attempt && !this.#isClosed()) this.#next();
   }
 
@@ -1544,21 +1256,9 @@ class Connection {
   }
 }
 
-/** After these answers to `connect` the next would be the same. */
-const FINAL = new Set(['unauthorized', 'token_expired', 'forbidden', 'bad_request', 'unknown_verb', 'closed']);
-
-/** What the close codes that are final say, as an error code. */
-const CLOSED_AS = new Map([
-  [4000, 'protocol'],
-  [4001, 'unauthorized'],
-  [4003, 'forbidden'],
-  [4009, 'replaced'],
-]);
-
 /**
  * Listens where there is something to listen to; a program without a window hears nothing.
- * @param {{ offline: () => void, online: () => void, frozen: () => void, resumed: () => void, shown: () => void }} on
- * @returns {() => void} stops
+ * @param {{ offline: () => void, online: () => void, frozen: () => void, resumed: () => void, shown: () => void }} on @returns {() => void} stops
  */
 function watchPage(on) {
   const page = globalThis.document;
@@ -1598,19 +1298,12 @@ function isLoopback({ hostname }) {
   return hostname === 'localhost' || hostname.endsWith('.localhost') || hostname === '[::1]' || /^127(\.\d+){3}$/.test(hostname);
 }
 
-/**
- * JSON without its first brace, so that an `id` can be put in front each time it is sent.
- * @param {object} command
- */
+/** JSON without its first brace, so that an `id` can be put in front each time it is sent. @param {object} command */
 function encode(command) {
   return JSON.stringify(command).slice(1);
 }
 
-/**
- * As few messages as the limits allow.
- * @param {string[]} texts
- * @returns {string[]}
- */
+/** As few messages as the limits allow. @param {string[]} texts @returns {string[]} */
 function batches(texts) {
   /** @type {string[]} */
   const messages = [];
@@ -1631,10 +1324,7 @@ function batches(texts) {
   return messages;
 }
 
-/**
- * @param {unknown} data
- * @returns {unknown} nothing if it is no JSON
- */
+/** @param {unknown} data @returns {unknown} nothing if it is no JSON */
 function parse(data) {
   if (typeof data !== 'string' || data.length > RECEIVE_LIMIT) return undefined;
   try {
@@ -1644,50 +1334,32 @@ function parse(data) {
   }
 }
 
-/**
- * @param {unknown} value
- * @returns {value is Json}
- */
+/** @param {unknown} value @returns {value is Json} */
 function isObject(value) {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/**
- * @param {unknown} value
- * @returns {value is number}
- */
+/** @param {unknown} value @returns {value is number} */
 function isCount(value) {
   return Number.isSafeInteger(value) && /** @type {number} */ (value) >= 0;
 }
 
-/**
- * @param {Json} object
- * @returns {Position | undefined}
- */
+/** @param {Json} object @returns {Position | undefined} */
 function readPosition({ epoch, offset }) {
   return typeof epoch === 'string' && isCount(offset) ? { epoch, offset } : undefined;
 }
 
-/**
- * @param {unknown} value
- * @returns {number | undefined} milliseconds that a timer can wait
- */
+/** @param {unknown} value @returns {number | undefined} milliseconds that a timer can wait */
 function readPause(value) {
   return typeof value === 'number' && value >= 0 ? Math.min(value, RETRY_AFTER_CAP_MS) : undefined;
 }
 
-/**
- * @param {Json} object
- * @returns {SockeyeError}
- */
+/** @param {Json} object @returns {SockeyeError} */
 function readError({ code, message, retry_after_ms: hint }) {
   return new SockeyeError(typeof code === 'string' ? code : 'internal', typeof message === 'string' ? message : '', { retryAfter: readPause(hint) });
 }
 
-/**
- * @param {unknown} list
- * @returns {Member[]} the well-formed ones
- */
+/** @param {unknown} list @returns {Member[]} the well-formed ones */
 function readMembers(list) {
   if (!Array.isArray(list)) return [];
   return list.slice(0, MEMBERS_LIMIT).flatMap((entry) => {
@@ -1697,12 +1369,7 @@ function readMembers(list) {
   });
 }
 
-/**
- * @param {string} channel
- * @param {string | undefined} epoch
- * @param {unknown} object
- * @returns {Message | undefined}
- */
+/** @param {string} channel @param {string | undefined} epoch @param {unknown} object @returns {Message | undefined} */
 function readMessage(channel, epoch, object) {
   if (!isObject(object)) return undefined;
   const { data, base64, offset, event, from, at } = object;
@@ -1718,10 +1385,7 @@ function readMessage(channel, epoch, object) {
   return message;
 }
 
-/**
- * @param {unknown} data
- * @returns {Uint8Array | undefined} nothing if these are no bytes
- */
+/** @param {unknown} data @returns {Uint8Array | undefined} nothing if these are no bytes */
 function asBytes(data) {
   if (ArrayBuffer.isView(data)) return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
   return data instanceof ArrayBuffer ? new Uint8Array(data) : undefined;
@@ -1735,10 +1399,7 @@ function toBase64(bytes) {
   return btoa(text);
 }
 
-/**
- * @param {unknown} text
- * @returns {Uint8Array | undefined}
- */
+/** @param {unknown} text @returns {Uint8Array | undefined} */
 function fromBase64(text) {
   if (typeof text !== 'string') return undefined;
   try {
@@ -1758,15 +1419,7 @@ function randomName() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('') + '-';
 }
 
-/**
- * @template T
- * @typedef {{ promise: Promise<T>, resolve: (value: T) => void, reject: (error: unknown) => void }} Deferred
- */
-
-/**
- * @template T
- * @returns {Deferred<T>}
- */
+/** @template T @returns {Deferred<T>} */
 function deferred() {
   /** @type {(value: T) => void} */
   let resolve = () => {};
