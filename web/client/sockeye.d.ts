@@ -116,7 +116,7 @@ export interface SubscribeOptions {
   as?: unknown;
   /** See the members; on by itself with `as`. */
   members?: boolean | undefined;
-  /** false: leave out what this client publishes. */
+  /** false: leave out what this client publishes, on earlier connections too. */
   echo?: boolean | undefined;
   /** Messages kept for a slow iterator. 1,000 by default. */
   buffer?: number | undefined;
@@ -198,6 +198,8 @@ export interface Message {
   from?: Member;
   /** In Unix milliseconds. */
   at?: number;
+  /** Published by this client, on this connection or an earlier one. */
+  own?: true;
 }
 
 /**
@@ -220,7 +222,7 @@ export interface PublishOptions {
   event?: string | undefined;
   /** Idempotency key, up to 128 bytes; a random one by default. */
   key?: string | undefined;
-  /** false: everybody but me. */
+  /** false: everybody but me. After a reconnect it may be among what is caught up with: then `own` says whose it is. */
   echo?: boolean | undefined;
   /** To those who are there now: sent at most once, not kept, not answered. */
   volatile?: boolean | undefined;

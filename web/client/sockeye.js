@@ -34,6 +34,8 @@ export const RECEIVE_LIMIT = 32 * 1024 * 1024;
 export const COMMANDS_LIMIT = 1_000;
 export const BUFFER_LIMIT = 1_000;
 export const MEMBERS_LIMIT = 10_000;
+/** Earlier connections of which a publication is still known to be this client's own. */
+const SESSIONS_LIMIT = 100;
 /** Commands of one turn go out together: so many at most, and so many UTF-16 units. */
 const BATCH_LIMIT = 100;
 const BATCH_LENGTH = 16 * 1024;
@@ -130,6 +132,8 @@ class Client extends Emitter {
   #publisher;
   /** @type {Map<string, { subscription: Subscription, port: Port }>} */
   #subscriptions = new Map();
+  /** @type {Set<string>} under which this client published: one for each connection, the oldest first */
+  #sessions = new Set();
 
   /** @param {string | URL} url @param {ConnectOptions} [options] */
   constructor(url, options = {}) {
@@ -162,6 +166,7 @@ class Client extends Emitter {
       return {
         request: (command, done) => this.#connection.send(command, {}, done),
         isOpen: () => this.state.name === 'open',
+        isOwn: (session) => this.#sessions.has(session),
         left: () => this.#subscriptions.delete(channel),
       };
     });
@@ -213,6 +218,11 @@ class Client extends Emitter {
 
   /** @param {State} state */
   #stateChanged(state) {
+    if (state.name === 'open') {
+      this.#sessions.add(state.session);
+      const [oldest] = this.#sessions;
+      if (this.#sessions.size > SESSIONS_LIMIT && oldest !== undefined) this.#sessions.delete(oldest);
+    }
     if (state.name === 'closed') {
       this.#publisher.close(state.error ?? new SockeyeError('closed'));
       this.#eachPort((port) => port.ended(state.error));
@@ -231,7 +241,7 @@ class Client extends Emitter {
 /**
  * What a subscription shows the client, and only the client; and what it needs from there.
  * @typedef {{ subscription: Subscription, connected: () => void, disconnected: () => void, received: (object: Json) => void, ended: (error: SockeyeError | undefined) => void }} Port
- * @typedef {{ request: (command: object, done: Done) => void, isOpen: () => boolean, left: () => void }} Link
+ * @typedef {{ request: (command: object, done: Done) => void, isOpen: () => boolean, isOwn: (session: string) => boolean, left: () => void }} Link
  */
 
 /** @extends {Emitter<Api.SubscriptionEvents>} @implements {Api.Subscription} */
@@ -435,8 +445,13 @@ class Subscription extends Emitter {
       return;
     }
     const message = readMessage(this.#channel, this.#position?.epoch, object);
-    if (message) this.#deliver(message);
-    else this.#nonsense('a publication of the wrong shape');
+    if (!message) return this.#nonsense('a publication of the wrong shape');
+    if (message.from && this.#link.isOwn(message.from.session)) {
+      // The server leaves out the echo of a connection; what comes to catch up after a reconnect was another one's for it.
+      if (this.#options.echo === false) return;
+      message.own = true;
+    }
+    this.#deliver(message);
   }
 
   /** One step further, or not at all. @param {Position} position @param {unknown} offset @returns {boolean} whether this is the next publication */

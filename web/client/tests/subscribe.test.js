@@ -61,6 +61,26 @@ test('its own publication without an echo moves the position and is not heard', 
   assert.deepEqual(errors, []);
 });
 
+test('its own is known as such, also after a reconnect, and left out where no echo is wanted', async (t) => {
+  const { client, socket } = world(t);
+  const room = client.subscribe(ROOM);
+  /** @type {unknown[]} */
+  const own = [];
+  room.onmessage = (message) => own.push(message.own);
+  const quiet = client.subscribe('quiet', { echo: false });
+  const log = heard(quiet);
+  await greet(socket(), { session: 's1' });
+  socket().drop();
+  await pass(500);
+  await greet(socket(), { session: 's2' });
+  const [first, second] = socket().take();
+  const from = (/** @type {string} */ on) => ['s1', 's2', 's3'].map((session, index) => ({ on, offset: 1 + index, data: session, from: { session } }));
+  socket().say({ id: first?.id, ok: { epoch: 'e', offset: 0 } }, { id: second?.id, ok: { epoch: 'e', offset: 0 } }, ...from(ROOM), ...from('quiet'));
+  assert.deepEqual(own, [true, true, undefined]);
+  assert.deepEqual(log, ['s3']);
+  assert.deepEqual(quiet.position, at(3));
+});
+
 test('what was missed for good is said: the window, and another epoch', async (t) => {
   const { client, socket } = world(t);
   const room = client.subscribe(ROOM);
