@@ -7,7 +7,7 @@
  * Connects, and stays connected until `close`. The client can be used at once; what needs the connection waits for it.
  * @param url `ws:`, `wss:`, `http:` or `https:`; in a page also relative to it
  */
-export declare function connect(url: string | URL, options?: ConnectOptions): Client;
+export declare function connect(url: string | { readonly href: string }, options?: ConnectOptions): Client;
 
 export interface ConnectOptions {
   token?: string | undefined;

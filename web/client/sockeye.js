@@ -135,7 +135,7 @@ class Client extends Emitter {
   /** @type {Set<string>} under which this client published: one for each connection, the oldest first */
   #sessions = new Set();
 
-  /** @param {string | URL} url @param {ConnectOptions} [options] */
+  /** @param {string | { readonly href: string }} url @param {ConnectOptions} [options] */
   constructor(url, options = {}) {
     super();
     this.#options = options;
@@ -852,7 +852,7 @@ class Connection {
   /** @type {Timer | undefined} */
   #quiet;
 
-  /** @param {string | URL} url @param {ConnectOptions} options @param {Handlers} handlers */
+  /** @param {string | { readonly href: string }} url @param {ConnectOptions} options @param {Handlers} handlers */
   constructor(url, options, handlers) {
     this.#url = address(url);
     this.#options = options;
@@ -1299,9 +1299,9 @@ function watchPage(on) {
 
 // --- the border: what arrives is unknown, what leaves here is valid ----------------------------------------------------
 
-/** @param {string | URL} url */
+/** @param {string | { readonly href: string }} url */
 function address(url) {
-  const resolved = new URL(url, globalThis.location?.href);
+  const resolved = new URL(typeof url === 'string' ? url : url.href, globalThis.location?.href);
   if (resolved.protocol === 'http:' || resolved.protocol === 'https:') resolved.protocol = resolved.protocol.replace('http', 'ws');
   if (resolved.protocol !== 'ws:' && resolved.protocol !== 'wss:') throw new TypeError(`not an address of a WebSocket: ${resolved.protocol}`);
   resolved.hash = '';
