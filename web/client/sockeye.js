@@ -7,9 +7,9 @@
  *     room.onmembers = ({ members }) => list([...members.values()]);
  *     form.onsubmit = () => room.publish({ text: input.value });
  *
- * It is one file, longer than others here, because a page loads it with one request, there is no build step, and a stranger
- * copies it whole. Its types and their explanations are in sockeye.d.ts. In order: limits, errors and events, the client, a
- * subscription, the queue of an iterator, the publisher, the connection, the border.
+ * It is one file, and longer than any other here, because a page loads it with one request, there is no build step, and a stranger
+ * copies it whole. It reads as seven: limits; errors and events; the client; a subscription; the publisher; the connection, which knows
+ * nothing of channels; the border. What users see is typed and explained in sockeye.d.ts, against which this is checked.
  *
  * **Invariant:** the position of a subscription moves before its user hears of the publication, by exactly one, or `lost` says why not.
  * **Invariant:** of one channel at most one retried publication is on its way, so nothing overtakes one that failed (see `Publisher`).
@@ -267,8 +267,6 @@ class Subscription extends Emitter {
   #position;
   /** Whether it was ever live, and since when it is. */
   #liveSince = -1;
-  /** A number for each time it asks: an answer to an older question is none. */
-  #round = 0;
   /** Failures in a row, for the pause after the next one. */
   #failures = 0;
   /** @type {Timer | undefined} */
@@ -368,14 +366,13 @@ class Subscription extends Emitter {
   #ask(afresh) {
     clearTimeout(this.#timer);
     this.#enter('pending');
-    const round = ++this.#round;
     const { last, as, members, echo } = this.#options;
     const since = this.#position && { epoch: this.#position.epoch, offset: this.#position.offset };
     // Refused if it was not subscribed after all, which is just as well.
     if (afresh) this.#link.request({ unsubscribe: this.#channel }, () => {});
     const again = this.#liveSince >= 0;
     this.#link.request({ subscribe: this.#channel, since, last: again ? undefined : last, as, members, echo }, (error, ok) => {
-      if (round !== this.#round || this.#state === 'ended') return;
+      if (this.#state === 'ended') return;
       if (error) this.#refused(error);
       else this.#joined(ok);
     });
@@ -427,7 +424,6 @@ class Subscription extends Emitter {
   #disconnected() {
     clearTimeout(this.#timer);
     this.#forgive();
-    this.#round++;
     this.#enter('pending');
   }
 
@@ -687,7 +683,7 @@ class Publisher {
     const named = key ?? (retry && !volatile ? `${this.#keyPrefix}${(++this.#keys).toString(36)}` : undefined);
     const body = encode({ publish: channel, ...content, event, key: named, echo, volatile: volatile || undefined, conflate });
     const size = utf8Length(body);
-      if (size + ID_BYTES > this.#maxMessageBytes) throw new SockeyeError('too_big', `${size} bytes; the server takes ${this.#maxMessageBytes}`);
+    if (size + ID_BYTES > this.#maxMessageBytes) throw new SockeyeError('too_big', `${size} bytes; the server takes ${this.#maxMessageBytes}`);
     if (this.#connection.state.name === 'closed') throw new SockeyeError('closed');
     if (volatile) {
       this.#connection.sendVolatile(body);
@@ -807,7 +803,7 @@ class Publisher {
  */
 
 /**
- * Pauses before a further attempt after so many failures: "full jitter", anything from nothing to a ceiling that doubles,
+ * How long to pause after so many failures in a row: "full jitter", anything from nothing to a ceiling that doubles,
  * so that a thousand clients that lost the same server do not come back in the same instant.
  * @param {number} failures @param {() => number} [random] @returns {number} milliseconds
  */
@@ -849,6 +845,8 @@ class Connection {
   /** Whether anything was heard since the ping. */
   #answered = false;
   #refreshing = false;
+  /** A server that says it again and again does not make this client ask for tokens as often. */
+  #refreshedAt = 0;
   /** @type {Timer | undefined} */
   #quiet;
 
@@ -1167,7 +1165,7 @@ class Connection {
   /** @param {number} inMs */
   async #expiring(inMs) {
     if (!this.#options.getToken) return this.#handlers.onExpiring(inMs);
-    if (this.#refreshing) return;
+    if (this.#refreshing || Date.now() - this.#refreshedAt < STABLE_AFTER_MS) return;
     this.#refreshing = true;
     try {
       const token = await this.#options.getToken();
@@ -1177,6 +1175,7 @@ class Connection {
       if (!this.#isClosed()) this.#handlers.onError(cause instanceof SockeyeError ? cause : new SockeyeError('token_expired', 'there is no new token', { cause }));
     } finally {
       this.#refreshing = false;
+      this.#refreshedAt = Date.now();
     }
   }
 

@@ -96,7 +96,7 @@ test('a reply that is neither is an error', async (t) => {
 test('what makes no sense is reported and passed over', async (t) => {
   const nonsense = [
     '', 'null', '7', '"x"', 'true', '{', '[7]', '[[{"on":"chat:lobby"}]]', '{}', '{"id":"1","ok":{}}', '{"id":1.5}', '{"on":7}', '{"bye":1}', '{"__proto__":{"on":"chat:lobby"}}',
-    new ArrayBuffer(4), new Uint8Array(4), undefined, null, 7, {}, `"${'x'.repeat(limits.RECEIVE_LIMIT)}"`,
+    new ArrayBuffer(4), new Uint8Array(4), undefined, null, 7, {}, `{"on":"elsewhere","data":"${'x'.repeat(limits.RECEIVE_LIMIT)}"}`,
   ];
   const { client, socket, errors } = world(t);
   await greet(socket());

@@ -11,8 +11,22 @@ import { FakeSocket, agree, greet, pass, pause, settle, world } from './world.js
  * @param {boolean} [onLine]
  */
 function page(t, onLine = true) {
-  const window = new EventTarget();
-  const document = Object.assign(new EventTarget(), { hidden: false });
+  /** How many listen. */
+  let listeners = 0;
+  class Target extends EventTarget {
+    /** @param {string} type @param {(event: Event) => void} listener */
+    addEventListener(type, listener) {
+      listeners += 1;
+      super.addEventListener(type, listener);
+    }
+    /** @param {string} type @param {(event: Event) => void} listener */
+    removeEventListener(type, listener) {
+      listeners -= 1;
+      super.removeEventListener(type, listener);
+    }
+  }
+  const window = new Target();
+  const document = Object.assign(new Target(), { hidden: false });
   const navigator = { onLine };
   const globals = {
     document,
@@ -29,6 +43,7 @@ function page(t, onLine = true) {
     }
   });
   return {
+    listeners: () => listeners,
     /** @param {string} type @param {object} [detail] */
     window: (type, detail = {}) => window.dispatchEvent(Object.assign(new Event(type), detail)),
     /** @param {string} type @param {boolean} [hidden] */
@@ -187,7 +202,9 @@ test('looked at again after a silence: is it still there?', async (t) => {
 test('a closed client listens to nothing', async (t) => {
   const host = page(t);
   const { client, count } = world(t);
+  assert.equal(host.listeners(), 7);
   client.close();
+  assert.equal(host.listeners(), 0);
   host.window('offline');
   host.window('online');
   host.document('freeze');

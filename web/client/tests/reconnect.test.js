@@ -217,6 +217,13 @@ test('the token is asked for once, kept, and replaced when it expired', async (t
   socket().say({ expiring: { in_ms: 60_000 } }, { expiring: { in_ms: 59_000 } });
   assert.deepEqual(await agree(socket(), { expires_in_ms: 1 }), { refresh: { token: 't4' } });
   assert.equal(asked, 4, 'once for both');
+  socket().say({ expiring: { in_ms: 1 } });
+  await settle();
+  assert.equal(asked, 4, 'a server cannot make it ask all the time');
+  await pass(limits.STABLE_AFTER_MS);
+  socket().say({ expiring: { in_ms: 1 } });
+  await settle();
+  assert.equal(asked, 5);
 });
 
 test('no token to be had: tried again, unless it is said that there will be none', async (t) => {
@@ -300,6 +307,26 @@ test('a listener may close it in the middle of anything', async (t) => {
       assert.equal(client.state.name, 'closed');
     });
   }
+});
+
+test('closed by a listener when the connection breaks, it does not come back', async (t) => {
+  const { client, socket, states } = world(t);
+  const room = client.subscribe('chat');
+  await greet(socket());
+  await agree(socket(), { epoch: 'e', offset: 1 });
+  room.onstate = () => client.close();
+  socket().drop();
+  assert.deepEqual(states, ['connecting', 'open', 'closed']);
+});
+
+test('closed by a listener, it does not read on', async (t) => {
+  const { client, socket, errors } = world(t);
+  const room = client.subscribe('chat');
+  await greet(socket());
+  await agree(socket(), {});
+  room.onmessage = () => client.close();
+  socket().say({ on: 'chat', data: 1 }, { error: { code: 'internal' } });
+  assert.deepEqual(errors, []);
 });
 
 test('a WebSocket that cannot be made is a failure like others', async (t) => {

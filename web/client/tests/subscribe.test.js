@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { STABLE_AFTER_MS } from '../sockeye.js';
 import { agree, greet, pass, refuse, settle, world } from './world.js';
 
 const ROOM = 'chat:lobby';
@@ -269,6 +270,27 @@ test('refused for now: it asks again, never sooner than it was told', async (t) 
   await agree(socket(), { epoch: 'e', offset: 1 });
   assert.deepEqual(log, ['error rate_limited', 'error unavailable']);
   assert.equal(room.state, 'live');
+});
+
+test('a subscription that held for a while is asked for soon again; one that did not, is not', async (t) => {
+  for (const [held, expected] of /** @type {const} */ ([[STABLE_AFTER_MS, 500], [STABLE_AFTER_MS - 1, 2000]])) {
+    await t.test(`${held}`, async (t) => {
+      const { client, socket } = world(t);
+      client.subscribe(ROOM);
+      await greet(socket());
+      for (const wait of [500, 1000]) {
+        await refuse(socket(), 'unavailable');
+        await pass(wait);
+      }
+      await agree(socket(), { epoch: 'e', offset: 1 });
+      await pass(held);
+      socket().say({ on: ROOM, end: { code: 'unavailable', retry: true } });
+      await pass(expected - 1);
+      assert.deepEqual(socket().take(), []);
+      await pass(1);
+      assert.equal(socket().take().length, 1);
+    });
+  }
 });
 
 test('no answer, or already subscribed: it leaves and asks again', async (t) => {
