@@ -62,7 +62,10 @@ const CLOSED_AS = new Map([[4000, 'protocol'], [4001, 'unauthorized'], [4003, 'f
 // --- errors and events -------------------------------------------------------------------------------------------------
 
 export class SockeyeError extends Error {
-  /** @param {string} code @param {string} [message] @param {{ retryAfter?: number | undefined, close?: Api.CloseInfo | undefined, cause?: unknown }} [more] */
+  /**
+   * @param {string} code @param {string} [message]
+   * @param {{ retryAfter?: number | undefined, close?: Api.CloseInfo | undefined, cause?: unknown }} [more]
+   */
   constructor(code, message, { retryAfter, close, cause } = {}) {
     super(message ? `${code}: ${message}` : code, cause === undefined ? undefined : { cause });
     this.name = 'SockeyeError';
@@ -72,7 +75,10 @@ export class SockeyeError extends Error {
   }
 }
 
-/** `addEventListener` as in the browser, also where there is no DOM; the event is the plain object itself. @template {object} Events */
+/**
+ * `addEventListener` as in the browser, also where there is no DOM; the event is the plain object itself.
+ * @template {object} Events
+ */
 class Emitter {
   /** @type {Map<keyof Events, Map<Function, boolean>>} listeners, and whether each is called only once */
   #listeners = new Map();
@@ -240,7 +246,13 @@ class Client extends Emitter {
 
 /**
  * What a subscription shows the client, and only the client; and what it needs from there.
- * @typedef {{ subscription: Subscription, connected: () => void, disconnected: () => void, received: (object: Json) => void, ended: (error: SockeyeError | undefined) => void }} Port
+ * @typedef {object} Port
+ * @property {Subscription} subscription
+ * @property {() => void} connected
+ * @property {() => void} disconnected
+ * @property {(object: Json) => void} received
+ * @property {(error: SockeyeError | undefined) => void} ended
+ *
  * @typedef {{ request: (command: object, done: Done) => void, isOpen: () => boolean, isOwn: (session: string) => boolean, left: () => void }} Link
  */
 
@@ -450,7 +462,10 @@ class Subscription extends Emitter {
     this.#deliver(message);
   }
 
-  /** One step further, or not at all. @param {Position} position @param {unknown} offset @returns {boolean} whether this is the next publication */
+  /**
+   * One step further, or not at all.
+   * @param {Position} position @param {unknown} offset @returns {boolean} whether this is the next publication
+   */
   #advance(position, offset) {
     if (!isCount(offset)) {
       this.#nonsense('an offset is a number');
@@ -693,7 +708,17 @@ class Publisher {
       throw new SockeyeError('limit', `${this.#count} publications of together ${this.#bytes} bytes wait for an answer`);
     }
     /** @type {Entry} */
-    const entry = { body, bytes: size, retry, firstSent: undefined, timer: undefined, oversized: 0, settled: false, wake: () => {}, answer: deferred() };
+    const entry = {
+      body,
+      bytes: size,
+      retry,
+      firstSent: undefined,
+      timer: undefined,
+      oversized: 0,
+      settled: false,
+      wake: () => {},
+      answer: deferred(),
+    };
     this.#count += 1;
     this.#bytes += size;
     this.#enqueue(ordered ? channel : entry, entry);
@@ -893,7 +918,10 @@ class Connection {
     return this.#state.name === 'open' || this.#state.name === 'closed' ? Promise.resolve() : this.#opening.promise;
   }
 
-  /** @param {object | string} command @param {{ timeout?: number | undefined, again?: boolean }} [options] @returns {Promise<Json>} */
+  /**
+   * @param {object | string} command @param {{ timeout?: number | undefined, again?: boolean }} [options]
+   * @returns {Promise<Json>}
+   */
   request(command, options) {
     return new Promise((resolve, reject) => {
       this.send(command, options ?? {}, (error, ok) => (error ? reject(error) : resolve(ok)));
@@ -984,7 +1012,10 @@ class Connection {
     socket.onerror = () => {};
   }
 
-  /** Nothing else leaves before the answer: what is sent behind a refused token would be done in the name of nobody. @param {Attempt} attempt */
+  /**
+   * Nothing else leaves before the answer: what is sent behind a refused token would be done in the name of nobody.
+   * @param {Attempt} attempt
+   */
   #greet(attempt) {
     const hello = { connect: { token: this.#token, client: this.#options.name } };
     const command = this.#register(hello, CONNECT_DEADLINE_MS, false, (error, ok) => {
@@ -1195,7 +1226,10 @@ class Connection {
     this.#quiet = setTimeout(check, limit);
   }
 
-  /** Pings of WebSocket itself are hidden from pages, so this is one of the protocol's. Whatever is heard is an answer. @param {number} timeout */
+  /**
+   * Pings of WebSocket itself are hidden from pages, so this is one of the protocol's. Whatever is heard is an answer.
+   * @param {number} timeout
+   */
   #probe(timeout) {
     const attempt = this.#attempt;
     if (this.#state.name !== 'open' || this.#probing || !attempt) return;
