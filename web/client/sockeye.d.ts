@@ -62,8 +62,9 @@ export interface Client extends Listenable<ClientEvents> {
    * while there is no connection, and sent again under the same key until it is answered: it takes effect once, and in order.
    * A volatile one resolves at once, sent or not.
    *
-   * Rejects with a `SockeyeError`. With `timeout`, `disconnected` and `unavailable` it is not known whether it took effect: under a `key` of
-   * one's own it can be tried again within five minutes. With any other it never will.
+   * Rejects with a `SockeyeError`. With `timeout`, `disconnected` or `unavailable`, and when the client was closed meanwhile, it is not known
+   * whether it took effect: under a `key` of one's own it can be tried again within five minutes. Refused by the server with any
+   * other code it never will.
    * @param data any JSON value, or bytes: an `ArrayBuffer` or a view of one
    */
   publish(channel: string, data: unknown, options?: PublishOptions): Promise<Position | undefined>;
