@@ -33,7 +33,7 @@ use crate::{
 /// ```
 #[must_use = "nothing is connected until `connect` is called"]
 pub struct Builder {
-    transport: sockeye::Client,
+    pub(crate) transport: sockeye::Client,
     token: Option<String>,
     source: Option<TokenSource>,
     limits: Limits,

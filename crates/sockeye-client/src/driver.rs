@@ -15,6 +15,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     select,
     sync::Notify,
+    task::yield_now,
     time::{Instant as TokioInstant, sleep_until},
 };
 
@@ -59,6 +60,8 @@ pub(crate) struct Driver<S> {
     source: Option<TokenSource>,
     /// Did not fit into the connection.
     refused: Option<Message>,
+    /// Objects in this turn.
+    handled: usize,
 }
 
 type News = Option<Result<Event, sockeye::Error>>;
@@ -67,14 +70,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     pub(crate) fn new(shared: Arc<Shared>, socket: ReconnectingWebSocket<S>, source: Option<TokenSource>) -> Self {
         let judge = Arc::clone(&shared);
         let socket = socket.policy(move |why| judge.lock().verdict(why));
-        Self { shared, socket, source, refused: None }
+        Self { shared, socket, source, refused: None, handled: 0 }
     }
 
     /// Until there will be no other connection.
     pub(crate) async fn run(mut self) {
         let shared = Arc::clone(&self.shared);
-        // Also if this task is dropped, with its runtime.
-        let _over = Over(&shared);
         let mut sleep = pin!(sleep_until(TokioInstant::now()));
         let mut fetch: Option<Fetch> = None;
         loop {
@@ -92,6 +93,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 news = poll_fn(|cx| self.poll_news(cx)) => {
                     if self.handle_news(news).is_break() {
                         return;
+                    }
+                    if self.handled >= TURN {
+                        self.handled = 0;
+                        yield_now().await;
                     }
                 }
                 () = shared.wake.notified() => {}
@@ -173,6 +178,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             }
             Some(Ok(Event::Message(message))) => {
                 let message = message.as_text().ok_or_else(|| "a binary message".into()).and_then(wire::parse);
+                self.handled += message.as_ref().map_or(1, Vec::len);
                 self.shared.lock().handle_message(message, now());
             }
             Some(Ok(Event::Disconnected { why, retry_in, .. })) => {
@@ -199,12 +205,10 @@ async fn fetched(fetch: &mut Option<Fetch>) -> io::Result<String> {
     }
 }
 
-/// Tells the machine when its driver is gone.
-struct Over<'a>(&'a Shared);
-
-impl Drop for Over<'_> {
+/// Without a driver there will be no connection: also where its task is dropped, with its runtime, before it ever ran.
+impl<S> Drop for Driver<S> {
     fn drop(&mut self) {
-        let mut machine = self.0.lock();
+        let mut machine = self.shared.lock();
         if !machine.is_over() {
             machine.handle_over(None);
         }
@@ -213,3 +217,10 @@ impl Drop for Over<'_> {
 
 /// Bytes queued in the connection above which the machine keeps its commands to itself, where they can still be withdrawn.
 const HIGH_WATER: usize = 16 * 1024;
+
+/// Objects from the server after which the readers get their turn: where they share a thread with the driver, a burst would
+/// else fill their queues before they could read, and they would pass for slow.
+const TURN: usize = 64;
+
+#[cfg(test)]
+mod tests;

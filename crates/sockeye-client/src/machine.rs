@@ -11,7 +11,9 @@
 //! What the program wants of channels is compared with what the server was told (`held`), and the difference is sent; so
 //! however often the program changes its mind, or the connection is lost, what waits to be said is one word a channel.
 mod channel;
+mod hear;
 mod requests;
+mod say;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -24,7 +26,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::value::RawValue;
 use sockeye::{
     Backoff, CloseCode, Party,
     reconnect::{Disconnect, Retry},
@@ -32,7 +33,7 @@ use sockeye::{
 use tokio::sync::{oneshot, watch};
 
 use self::{
-    channel::{Channel, Next, Opened, Phase},
+    channel::{Channel, Opened, Phase},
     requests::Requests,
     timers::Timers,
 };
@@ -40,11 +41,7 @@ pub(crate) use self::{
     channel::{Item, Wish},
     requests::{Answer, Kind},
 };
-use crate::{
-    Error, Event, Limits, Position, State,
-    error::Refusal,
-    wire::{self, Connected, Incoming, News, Subscribed, Violation},
-};
+use crate::{Error, Limits, Position, State, wire};
 
 /// What the driver is to do.
 #[derive(Debug, PartialEq, Eq)]
@@ -268,34 +265,33 @@ impl Machine {
 
     /// What is to follow a disconnect.
     pub(crate) fn verdict(&mut self, why: &Disconnect) -> Retry {
+        match why {
+            Disconnect::Failed(error) => {
+                let retry = why.retry();
+                if retry == Retry::Never && matches!(self.fate, Fate::Open) {
+                    self.fate = Fate::Failed(Error::transport(error.clone()));
+                }
+                if matches!(self.fate, Fate::Open) { retry } else { Retry::Never }
+            }
+            Disconnect::Closed(outcome) if outcome.initiator() == Party::Remote => {
+                self.judge(Some((outcome.code(), outcome.reason())))
+            }
+            _ => self.judge(None),
+        }
+    }
+
+    /// What is to follow a connection that the server has closed so, or that broke.
+    fn judge(&mut self, closed: Option<(u16, &str)>) -> Retry {
+        let bye = self.bye.take();
         if !matches!(self.fate, Fate::Open) {
             return Retry::Never;
         }
-        let bye = self.bye.take();
-        let closed = match why {
-            Disconnect::Closed(outcome) if outcome.initiator() == Party::Remote && outcome.is_clean() => {
-                Some((outcome.code(), outcome.reason()))
-            }
-            _ => None,
-        };
-        let said = closed.or_else(|| bye.as_ref().map(|bye| (bye.code, bye.reason.as_str())));
-        let retry = match (said, why) {
-            (Some((code @ 4000..=4099, reason)), _) => {
+        match closed.or_else(|| bye.as_ref().map(|bye| (bye.code, bye.reason.as_str()))) {
+            Some((code @ FINAL_FIRST..=FINAL_LAST, reason)) => {
                 self.fate = Fate::Failed(Error::closed_by_server(code, reason));
-                return Retry::Never;
+                Retry::Never
             }
-            (_, Disconnect::Failed(error)) => {
-                let retry = why.retry();
-                if retry == Retry::Never {
-                    self.fate = Fate::Failed(Error::transport(error.clone()));
-                }
-                retry
-            }
-            _ => Retry::Backoff,
-        };
-        match bye.and_then(|bye| bye.retry_after) {
-            Some(time) if retry == Retry::Backoff => Retry::AtLeast(time),
-            _ => retry,
+            _ => bye.and_then(|bye| bye.retry_after).map_or(Retry::Backoff, Retry::AtLeast),
         }
     }
 
@@ -322,18 +318,6 @@ impl Machine {
         self.timers.retain(|_| false);
         self.urgent = None;
         self.state.send_replace(State::Closed { error: why });
-    }
-
-    pub(crate) fn handle_message(&mut self, message: Result<Vec<Incoming>, Violation>, now: Instant) {
-        let handled = message.and_then(|objects| {
-            objects.into_iter().try_for_each(|object| match self.link {
-                Link::Greeting | Link::Open | Link::Leaving { is_trusted: true } => self.handle_object(object, now),
-                Link::Down | Link::Fresh | Link::Leaving { is_trusted: false } => Ok(()),
-            })
-        });
-        if let Err(violation) = handled {
-            self.leave(CloseCode::PROTOCOL_ERROR, violation);
-        }
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called.
@@ -366,207 +350,6 @@ impl Machine {
     pub(crate) fn refresh(&mut self, token: String) {
         self.token.value = Some(token);
         self.token.is_due = self.link == Link::Open;
-    }
-
-    /// What the driver is to do next, asked until it is nothing. It is to send something only if it can.
-    pub(crate) fn poll_output(&mut self, can_send: bool, now: Instant) -> Option<Output> {
-        if let Some(urgent) = self.urgent.take() {
-            return Some(urgent);
-        }
-        match self.link {
-            _ if !can_send => None,
-            Link::Fresh => {
-                self.link = Link::Greeting;
-                let token = self.token.value.as_deref();
-                let connect = wire::Connect { connect: wire::ConnectOptions { token, client: CLIENT } };
-                let body = wire::body(&connect).ok()?;
-                Some(self.ask(Ask::Connect, &body, now))
-            }
-            Link::Open => {
-                let command = self.refresh_command(now).or_else(|| self.channel_command(now));
-                command.or_else(|| self.requests.next(&self.limits).map(Output::Send))
-            }
-            Link::Down | Link::Greeting | Link::Leaving { .. } => None,
-        }
-    }
-
-    // --- what is said --------------------------------------------------------------------------
-
-    fn refresh_command(&mut self, now: Instant) -> Option<Output> {
-        if !mem::take(&mut self.token.is_due) {
-            return None;
-        }
-        let token = self.token.value.as_deref()?;
-        let body = wire::body(&wire::Refresh { refresh: wire::RefreshOptions { token } }).ok()?;
-        Some(self.ask(Ask::Refresh, &body, now))
-    }
-
-    /// What brings the server's subscriptions nearer to those that are wanted.
-    fn channel_command(&mut self, now: Instant) -> Option<Output> {
-        while let Some(name) = self.dirty.first().cloned() {
-            let serial = self.names.get(&name).copied();
-            let channel = serial.and_then(|serial| self.channels.get(&serial));
-            let is_told = channel.is_some_and(|channel| matches!(channel.phase, Phase::Asked { .. } | Phase::Live));
-            if !is_told && self.held.remove(&name) {
-                let body = wire::body(&wire::Unsubscribe { unsubscribe: &name }).ok()?;
-                let left = self.leaving.remove(&name).unwrap_or_default();
-                return Some(self.ask(Ask::Unsubscribe(left), &body, now));
-            }
-            self.dirty.pop_first();
-            let (Some(serial), Some(channel)) = (serial, channel) else { continue };
-            if channel.phase == Phase::Wanted {
-                let body = channel.command().ok()?;
-                self.held.insert(name);
-                let id = self.next_id;
-                if let Some(channel) = self.channels.get_mut(&serial) {
-                    channel.phase = Phase::Asked { id };
-                }
-                return Some(self.ask(Ask::Subscribe(serial), &body, now));
-            }
-        }
-        None
-    }
-
-    fn ask(&mut self, ask: Ask, body: &str, now: Instant) -> Output {
-        let id = self.id();
-        self.asks.insert(id, ask);
-        self.timers.set(Timer::Ask(id), after(now, self.limits.request_timeout));
-        Output::Send(wire::with_id(id, body))
-    }
-
-    fn ask_is_late(&mut self, id: u64, now: Instant) {
-        match self.asks.remove(&id) {
-            Some(Ask::Connect) => self.leave(CloseCode::NORMAL, "no answer to connect".into()),
-            Some(Ask::Subscribe(serial)) => self.refused(serial, id, Error::timeout(true), now),
-            Some(Ask::Refresh | Ask::Unsubscribe(_)) | None => {}
-        }
-    }
-
-    // --- what is heard -------------------------------------------------------------------------
-
-    fn handle_object(&mut self, object: Incoming, now: Instant) -> Result<(), Violation> {
-        match object {
-            Incoming::Reply { id, result } => self.handle_reply(id, result, now)?,
-            Incoming::Channel { on, news } => self.handle_news(&on, news, now),
-            Incoming::Expiring => {
-                let is_soon = |asked: Instant| now.saturating_duration_since(asked) < self.limits.refresh_pause;
-                if self.token.has_source && !self.token.asked_at.is_some_and(is_soon) {
-                    self.token.is_wanted = true;
-                    self.token.asked_at = Some(now);
-                }
-            }
-            Incoming::Bye { code, reason, retry_after } => {
-                self.bye = Some(Bye { code, reason, retry_after });
-                if self.link != (Link::Leaving { is_trusted: true }) {
-                    self.link = Link::Leaving { is_trusted: true };
-                    self.timers.set(Timer::Bye, after(now, self.limits.bye_timeout));
-                }
-            }
-            Incoming::Unknown => {}
-        }
-        Ok(())
-    }
-
-    fn handle_reply(&mut self, id: u64, result: Result<Box<RawValue>, Refusal>, now: Instant) -> Result<(), Violation> {
-        let Some(ask) = self.asks.remove(&id) else {
-            self.requests.answer(id, result.map_err(Error::refused));
-            return Ok(());
-        };
-        self.timers.clear(Timer::Ask(id));
-        match (ask, result) {
-            (Ask::Connect, Ok(ok)) => {
-                let Connected { session, user } = Error::read(&ok).map_err(|error| error.to_string())?;
-                if self.link == Link::Greeting {
-                    self.link = Link::Open;
-                }
-                self.state.send_replace(State::Open { session, user });
-            }
-            (Ask::Connect, Err(refusal)) => self.not_welcome(refusal),
-            (Ask::Subscribe(serial), Ok(ok)) => self.subscribed(serial, id, &ok)?,
-            (Ask::Subscribe(serial), Err(refusal)) => self.refused(serial, id, Error::refused(refusal), now),
-            // Who left need not wait for it.
-            (Ask::Unsubscribe(left), _) => left.into_iter().for_each(|left| left.send(()).unwrap_or_default()),
-            (Ask::Refresh, _) => {}
-        }
-        Ok(())
-    }
-
-    fn not_welcome(&mut self, refusal: Refusal) {
-        let can_refresh = self.token.has_source && refusal.code == "token_expired";
-        let retry_after = refusal.retry_after_ms.map(Duration::from_millis);
-        let error = Error::refused(refusal);
-        if !error.is_passing() && !can_refresh {
-            return self.finish(Fate::Failed(error));
-        }
-        self.bye = Some(Bye { code: CloseCode::NORMAL.get(), reason: String::new(), retry_after });
-        self.leave(CloseCode::NORMAL, error.to_string());
-    }
-
-    fn subscribed(&mut self, serial: u64, id: u64, ok: &RawValue) -> Result<(), Violation> {
-        let Some(channel) = self.channels.get_mut(&serial) else { return Ok(()) };
-        if channel.phase != (Phase::Asked { id }) {
-            return Ok(());
-        }
-        let reply: Subscribed = Error::read(ok).map_err(|error| error.to_string())?;
-        channel.open(reply, &self.limits)?;
-        self.timers.clear(Timer::Begin(serial));
-        Ok(())
-    }
-
-    /// The server did not subscribe us.
-    fn refused(&mut self, serial: u64, id: u64, error: Error, now: Instant) {
-        let Some(channel) = self.channels.get_mut(&serial) else { return };
-        if channel.phase != (Phase::Asked { id }) {
-            return;
-        }
-        if error.is_refused() {
-            self.held.remove(&channel.name);
-        } else {
-            // It may yet do so: it is told to leave before it is asked again.
-            self.dirty.insert(Arc::clone(&channel.name));
-        }
-        if channel.opened.is_none() && error.is_passing() {
-            self.rest(serial, error.retry_after(), now);
-        } else {
-            self.end_channel(serial, error);
-        }
-    }
-
-    fn handle_news(&mut self, on: &str, news: News, now: Instant) {
-        let Some(&serial) = self.names.get(on) else { return };
-        let Some(channel) = self.channels.get_mut(&serial) else { return };
-        // What comes before the reply is for a subscription that came before this one.
-        if channel.phase != Phase::Live {
-            return;
-        }
-        let limits = &self.limits;
-        let next = match news {
-            News::Publication(publication) => {
-                channel.publication(publication.offset, Some(Event::Publication(publication)), limits)
-            }
-            News::Bare(offset) => channel.publication(Some(offset), None, limits),
-            News::Joined(member) => channel.push(Event::Joined(member), limits),
-            News::Left(member) => channel.push(Event::Left(member), limits),
-            News::Lost { to, reason } => {
-                channel.lost(to, reason);
-                Next::GoOn
-            }
-            News::End { code, retry } => {
-                self.held.remove(on);
-                if retry {
-                    self.rest(serial, None, now);
-                } else {
-                    self.end_channel(serial, Error::ended(code));
-                }
-                return;
-            }
-        };
-        match next {
-            Next::GoOn => return,
-            Next::AskAgain => channel.phase = Phase::Wanted,
-            Next::Pause => channel.pause(),
-        }
-        self.dirty.insert(Arc::clone(&channel.name));
     }
 
     // --- what follows --------------------------------------------------------------------------
@@ -649,8 +432,10 @@ impl Machine {
     }
 }
 
-/// What this client calls itself.
-const CLIENT: &str = concat!("rust/", env!("CARGO_PKG_VERSION"));
+/// Close codes from here...
+const FINAL_FIRST: u16 = 4000;
+/// ...to here say that coming back is of no use.
+const FINAL_LAST: u16 = 4099;
 
 /// A time so far away that the clock cannot name it is as good as a century.
 fn after(now: Instant, wait: Duration) -> Instant {

@@ -120,7 +120,7 @@ impl IntoFuture for Subscribe {
 ///         Event::Joined(member) => println!("{} came", member.session),
 ///         Event::Left(member) => println!("{} went", member.session),
 ///         Event::Lost { reason, .. } => println!("something is missing: {reason:?}"),
-///         Event::Ended { why } => println!("over: {why}"),
+///         Event::Ended { why, .. } => println!("over: {why}"),
 ///         _ => {}
 ///     }
 /// }

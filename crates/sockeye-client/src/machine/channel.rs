@@ -220,10 +220,25 @@ impl Channel {
         if is_full && !self.queue.is_empty() {
             return Next::Pause;
         }
-        self.queued_bytes += size(&event);
-        self.queue.push_back(Item::Event(event));
+        self.queue(event);
         self.wake();
         Next::GoOn
+    }
+
+    fn queue(&mut self, event: Event) {
+        if self.queue.is_empty() {
+            self.catch_up_read();
+        }
+        self.queued_bytes += size(&event);
+        self.queue.push_back(Item::Event(event));
+    }
+
+    /// With nothing to read the reader stands where the subscription does, which bare positions move on.
+    fn catch_up_read(&mut self) {
+        match (&mut self.read, &self.stands) {
+            (Some(read), Some(stands)) if read.epoch == stands.epoch => read.offset = stands.offset,
+            (read, stands) => read.clone_from(stands),
+        }
     }
 
     /// What follows comes after `to`.
@@ -238,6 +253,10 @@ impl Channel {
         if let Some(Item::Event(Event::Lost { to, reason, .. })) = self.queue.back_mut() {
             (*to, *reason) = (until, why);
             return;
+        }
+        // The reader had read all there was before `since`, if nothing waits.
+        if self.queue.is_empty() {
+            self.read.clone_from(&since);
         }
         let event = Event::Lost { from: since, to: until, reason: why };
         self.queued_bytes += size(&event);

@@ -49,12 +49,31 @@ impl Server {
     }
 
     pub(crate) async fn accept_raw(&self) -> Peer {
-        let (stream, _) = within(self.listener.accept()).await.unwrap();
-        let config = ServerConfig::with(|config| {
-            config.subprotocols = SubprotocolPolicy::required([Subprotocol::new("sockeye.v1.json").unwrap()]);
-        });
-        let handshake = within(Handshake::read(stream, &config)).await.unwrap();
+        let required = SubprotocolPolicy::required([Subprotocol::new("sockeye.v1.json").unwrap()]);
+        self.accept_with(required).await
+    }
+
+    /// Opens a connection that does not speak our protocol.
+    pub(crate) async fn accept_without_protocol(&self) {
+        let mut peer = self.accept_with(SubprotocolPolicy::none()).await;
+        // The client says nothing to it.
+        assert!(!matches!(within(peer.socket.recv()).await, Ok(Some(_))));
+    }
+
+    async fn accept_with(&self, policy: SubprotocolPolicy) -> Peer {
+        let config = ServerConfig::with(|config| config.subprotocols = policy);
+        let handshake = within(Handshake::read(self.stream().await, &config)).await.unwrap();
         Peer { socket: within(handshake.accept()).await.unwrap() }
+    }
+
+    /// Says 503 to whoever comes.
+    pub(crate) async fn refuse(&self) {
+        let handshake = within(Handshake::read(self.stream().await, &ServerConfig::default())).await.unwrap();
+        assert!(within(handshake.reject(503)).await.is_refused());
+    }
+
+    async fn stream(&self) -> TcpStream {
+        within(self.listener.accept()).await.unwrap().0
     }
 }
 
