@@ -62,10 +62,11 @@ impl Machine {
         match (ask, result) {
             (Ask::Connect, Ok(ok)) => {
                 let Connected { session, user } = Error::read(&ok).map_err(|error| error.to_string())?;
+                // After a bye it is too late.
                 if self.link == Link::Greeting {
                     self.link = Link::Open;
+                    self.state.send_replace(State::Open { session, user });
                 }
-                self.state.send_replace(State::Open { session, user });
             }
             (Ask::Connect, Err(refusal)) => self.not_welcome(refusal),
             (Ask::Subscribe(serial), Ok(ok)) => self.subscribed(serial, id, &ok)?,

@@ -3,6 +3,7 @@
 mod connection;
 mod hostile;
 mod requests;
+mod simulation;
 mod slow;
 mod subscriptions;
 
