@@ -165,7 +165,7 @@ impl Client {
     /// ```
     #[must_use]
     pub fn state(&self) -> watch::Receiver<State> {
-        self.handle.shared.lock().state()
+        self.handle.shared.state()
     }
 
     /// Waits until the server knows us.

@@ -14,12 +14,13 @@ use sockeye::{CloseCode, Message, ReadyState, ReconnectingWebSocket, SendError, 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     select,
-    sync::Notify,
+    sync::{Notify, watch},
     task::yield_now,
     time::{Instant as TokioInstant, sleep_until},
 };
 
 use crate::{
+    State,
     machine::{Machine, Output},
     wire,
 };
@@ -33,11 +34,14 @@ pub(crate) struct Shared {
     machine: Mutex<Machine>,
     /// The driver has something to look at.
     wake: Notify,
+    /// Apart from the machine, and never told while that is locked: who holds what it borrowed from a receiver may ask for
+    /// the lock.
+    state: watch::Sender<State>,
 }
 
 impl Shared {
     pub(crate) fn new(machine: Machine) -> Self {
-        Self { machine: Mutex::new(machine), wake: Notify::new() }
+        Self { machine: Mutex::new(machine), wake: Notify::new(), state: watch::Sender::new(State::Connecting) }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Machine> {
@@ -46,6 +50,17 @@ impl Shared {
 
     pub(crate) fn wake(&self) {
         self.wake.notify_one();
+    }
+
+    pub(crate) fn state(&self) -> watch::Receiver<State> {
+        self.state.subscribe()
+    }
+
+    fn tell_state(&self) {
+        let state = self.lock().take_state();
+        if let Some(state) = state {
+            self.state.send_replace(state);
+        }
     }
 }
 
@@ -91,7 +106,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             }
             select! {
                 news = poll_fn(|cx| self.poll_news(cx)) => {
-                    if self.handle_news(news).is_break() {
+                    let flow = self.handle_news(news);
+                    shared.tell_state();
+                    if flow.is_break() {
                         return;
                     }
                     if self.handled >= TURN {
@@ -212,6 +229,8 @@ impl<S> Drop for Driver<S> {
         if !machine.is_over() {
             machine.handle_over(None);
         }
+        drop(machine);
+        self.shared.tell_state();
     }
 }
 

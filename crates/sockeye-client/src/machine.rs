@@ -30,7 +30,7 @@ use sockeye::{
     Backoff, CloseCode, Party,
     reconnect::{Disconnect, Retry},
 };
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 use self::{
     channel::{Channel, Opened, Phase},
@@ -79,7 +79,9 @@ pub(crate) struct Machine {
     asks: HashMap<u64, Ask>,
     leaving: HashMap<Arc<str>, Vec<oneshot::Sender<()>>>,
     timers: Timers<Timer>,
-    state: watch::Sender<State>,
+    state: State,
+    /// The state is news.
+    is_state_new: bool,
 }
 
 /// Whether another connection may follow.
@@ -161,15 +163,12 @@ impl Machine {
             asks: HashMap::new(),
             leaving: HashMap::new(),
             timers: Timers::new(),
-            state: watch::Sender::new(State::Connecting),
+            state: State::Connecting,
+            is_state_new: false,
         }
     }
 
     // --- what the program wants ----------------------------------------------------------------
-
-    pub(crate) fn state(&self) -> watch::Receiver<State> {
-        self.state.subscribe()
-    }
 
     /// `body` is the command without its id.
     pub(crate) fn request(
@@ -241,7 +240,7 @@ impl Machine {
     }
 
     pub(crate) fn is_over(&self) -> bool {
-        self.state.borrow().is_closed()
+        self.state.is_closed()
     }
 
     pub(crate) fn position(&self, serial: u64) -> Option<Position> {
@@ -260,7 +259,7 @@ impl Machine {
     pub(crate) fn handle_connected(&mut self) {
         self.link = Link::Fresh;
         self.bye = None;
-        self.state.send_replace(State::Connecting);
+        self.tell(State::Connecting);
     }
 
     /// What is to follow a disconnect.
@@ -298,7 +297,7 @@ impl Machine {
     /// The connection is gone, or could not be made.
     pub(crate) fn handle_disconnected(&mut self, why: String, retry_in: Duration) {
         self.go_down();
-        self.state.send_replace(State::Waiting { why, retry_in });
+        self.tell(State::Waiting { why, retry_in });
     }
 
     /// There will be no other connection.
@@ -317,7 +316,12 @@ impl Machine {
         self.dirty.clear();
         self.timers.retain(|_| false);
         self.urgent = None;
-        self.state.send_replace(State::Closed { error: why });
+        self.tell(State::Closed { error: why });
+    }
+
+    /// The state, if it is another than when this was asked last.
+    pub(crate) fn take_state(&mut self) -> Option<State> {
+        mem::take(&mut self.is_state_new).then(|| self.state.clone())
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called.
@@ -415,6 +419,11 @@ impl Machine {
                 self.dirty.insert(Arc::clone(&channel.name));
             }
         }
+    }
+
+    fn tell(&mut self, state: State) {
+        self.state = state;
+        self.is_state_new = true;
     }
 
     fn check_open(&self) -> Result<(), Error> {

@@ -139,7 +139,8 @@ impl IntoFuture for Subscribe {
 /// Up to [`Limits::max_events`](crate::Limits::max_events) wait for it. Then it pauses: it leaves the channel at the server,
 /// so that one reader holds up neither the others nor the connection, and memory stays bounded. When half of what waited has
 /// been read, it subscribes again from where it stood. So nothing is lost while the history holds it, and
-/// an [`Event::Lost`] says so where it does not. Its member is absent meanwhile.
+/// an [`Event::Lost`] says so where it does not. Volatile publications, which no history holds, pass it by meanwhile, and its
+/// member is absent.
 pub struct Subscription {
     handle: Arc<Handle>,
     serial: u64,

@@ -12,6 +12,7 @@ use std::{
 };
 
 use common::{Server, publication, within};
+use futures_util::FutureExt;
 use serde_json::json;
 use sockeye_client::{Event, Limits, State};
 use tokio::join;
@@ -285,4 +286,27 @@ fn handles_outlive_the_runtime() {
 fn outside_of_a_runtime_it_is_an_error() {
     let error = sockeye_client::Client::connect("ws://127.0.0.1:1/").unwrap_err();
     assert_eq!(error.code(), "misuse");
+}
+
+/// What is borrowed from the state's receiver holds up the driver's telling, but no lock that other calls need.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_borrowed_state_blocks_no_call() {
+    let server = Server::start().await;
+    let client = server.client().connect().unwrap();
+    let peer = server.accept().await;
+    let mut state = client.state();
+    within(state.wait_for(State::is_open)).await.unwrap();
+    // A thread that nobody waits for, should it hang.
+    let (done, calls) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let borrowed = state.borrow();
+        // The driver is about to tell that the connection is lost.
+        drop(peer);
+        for _ in 0..10_000 {
+            drop(client.publish("a", &1).into_future().now_or_never());
+        }
+        drop(borrowed);
+        done.send(())
+    });
+    within(calls).await.unwrap();
 }

@@ -65,7 +65,7 @@ impl Machine {
                 // After a bye it is too late.
                 if self.link == Link::Greeting {
                     self.link = Link::Open;
-                    self.state.send_replace(State::Open { session, user });
+                    self.tell(State::Open { session, user });
                 }
             }
             (Ask::Connect, Err(refusal)) => self.not_welcome(refusal),

@@ -173,7 +173,7 @@ impl World {
     }
 
     fn state(&self) -> State {
-        self.machine.state().borrow().clone()
+        self.machine.state.clone()
     }
 }
 
