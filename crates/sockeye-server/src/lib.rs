@@ -11,7 +11,8 @@
 #![forbid(unsafe_code)]
 
 mod admission;
-mod config;
+pub mod auth;
+pub mod config;
 mod demo;
 mod exchange;
 mod http2;
