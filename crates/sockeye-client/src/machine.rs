@@ -1,5 +1,5 @@
-//! The client as a value: what the program wants and what the server says go in, with the time; commands for the server and
-//! news for the program come out. It does no I/O, reads no clock and rolls no dice.
+//! The client as a value: what the program wants and what the server says go in, with the time; commands for the server
+//! and news for the program come out. It does no I/O, reads no clock and rolls no dice.
 //!
 //! ```text
 //!           connected           `connect` said            answered
@@ -8,8 +8,9 @@
 //!   └────────────── disconnected ◀──────────────────┴─── Leaving ◀─────┘
 //! ```
 //!
-//! What the program wants of channels is compared with what the server was told (`held`), and the difference is sent; so
-//! however often the program changes its mind, or the connection is lost, what waits to be said is one word a channel.
+//! What the program wants of channels is compared with what the server was told (`held`), and the difference is sent;
+//! so however often the program changes its mind, or the connection is lost, what waits to be said is one word a
+//! channel.
 mod channel;
 mod hear;
 mod requests;
