@@ -216,9 +216,11 @@ impl Machine {
         let channel = self.channels.remove(&serial)?;
         self.timers.clear(Timer::Begin(serial));
         self.timers.clear(Timer::Rest(serial));
-        if self.names.get(&channel.name) == Some(&serial) {
-            self.names.remove(&channel.name);
+        // One that was over has nothing to leave; the channel may be another's by now.
+        if self.names.get(&channel.name) != Some(&serial) {
+            return None;
         }
+        self.names.remove(&channel.name);
         if !self.held.contains(&channel.name) {
             return None;
         }
