@@ -74,8 +74,8 @@ impl Builder {
         self
     }
 
-    /// Changes how the connection is made: TLS, headers, proxy, compression, limits of messages and keepalive. The subprotocol
-    /// is set. By default messages have up to 4 MiB, and a connection that is silent for 25 s is pinged.
+    /// Changes how the connection is made: TLS, headers, proxy, compression, limits of messages and keepalive. The
+    /// subprotocol is set. By default messages have up to 4 MiB, and a connection that is silent for 25 s is pinged.
     ///
     /// ```no_run
     /// # fn tls() -> std::sync::Arc<sockeye::rustls::ClientConfig> { unimplemented!() }
@@ -97,8 +97,8 @@ impl Builder {
         self
     }
 
-    /// Sets how long it waits before it connects again, on top of what the server asks for. By default a random time up to
-    /// 0.5 s, doubled with each failure in a row to at most 20 s.
+    /// Sets how long it waits before it connects again, on top of what the server asks for. By default a random time up
+    /// to 0.5 s, doubled with each failure in a row to at most 20 s.
     pub fn backoff(mut self, backoff: Backoff) -> Self {
         self.backoff = backoff;
         self

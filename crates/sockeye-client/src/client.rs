@@ -22,9 +22,9 @@ use crate::{
 
 /// A connection to a Sockeye server, made anew whenever it is lost. Clones are the same connection.
 ///
-/// It is driven by one task, and can be used before it is open: what is asked for waits until it is, or until its time is over.
-/// The connection is closed when the last handle of it is gone: each clone, each [`Subscription`](crate::Subscription), and
-/// each future of theirs is one.
+/// It is driven by one task, and can be used before it is open: what is asked for waits until it is, or until its time
+/// is over. The connection is closed when the last handle of it is gone: each clone, each
+/// [`Subscription`](crate::Subscription), and each future of theirs is one.
 ///
 /// ```no_run
 /// # async fn run() -> Result<(), sockeye_client::Error> {
@@ -105,7 +105,8 @@ impl Client {
     /// Who is in a channel.
     ///
     /// # Errors
-    /// If the server refuses, or does not answer in [`Limits::request_timeout`]; [`Error::is_full`]; [`Error::is_closed`].
+    /// If the server refuses, or does not answer in [`Limits::request_timeout`]; [`Error::is_full`];
+    /// [`Error::is_closed`].
     ///
     /// # Cancel safety
     /// Dropping the future withdraws the question.
@@ -119,8 +120,8 @@ impl Client {
         History::new(self.clone(), channel.into())
     }
 
-    /// Calls a method of the application behind the server. It is sent once: if the connection is lost before the answer
-    /// comes, nobody knows whether it was carried out.
+    /// Calls a method of the application behind the server. It is sent once: if the connection is lost before the
+    /// answer comes, nobody knows whether it was carried out.
     ///
     /// # Errors
     /// As [`presence`](Self::presence); [`Error::is_disconnected`] if the connection is lost.
@@ -184,8 +185,8 @@ impl Client {
         }
     }
 
-    /// Closes the connection for good, for all handles, and waits until it is. What was not answered fails; what was queued
-    /// before for subscriptions can still be read.
+    /// Closes the connection for good, for all handles, and waits until it is. What was not answered fails; what was
+    /// queued before for subscriptions can still be read.
     ///
     /// # Cancel safety
     /// That this is the end is settled when it is first polled.

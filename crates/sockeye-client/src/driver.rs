@@ -34,8 +34,8 @@ pub(crate) struct Shared {
     machine: Mutex<Machine>,
     /// The driver has something to look at.
     wake: Notify,
-    /// Apart from the machine, and never told while that is locked: who holds what it borrowed from a receiver may ask for
-    /// the lock.
+    /// Apart from the machine, and never told while that is locked: who holds what it borrowed from a receiver may ask
+    /// for the lock.
     state: watch::Sender<State>,
 }
 
@@ -234,11 +234,12 @@ impl<S> Drop for Driver<S> {
     }
 }
 
-/// Bytes queued in the connection above which the machine keeps its commands to itself, where they can still be withdrawn.
+/// Bytes queued in the connection above which the machine keeps its commands to itself, where they can still be
+/// withdrawn.
 const HIGH_WATER: usize = 16 * 1024;
 
-/// Objects from the server after which the readers get their turn: where they share a thread with the driver, a burst would
-/// else fill their queues before they could read, and they would pass for slow.
+/// Objects from the server after which the readers get their turn: where they share a thread with the driver, a burst
+/// would else fill their queues before they could read, and they would pass for slow.
 const TURN: usize = 64;
 
 #[cfg(test)]

@@ -6,7 +6,8 @@ use serde_json::value::RawValue;
 
 /// Why something could not be done.
 ///
-/// The text is for people and may change; programs ask the `is_*` questions, or compare [`code`](Self::code). Clones share it.
+/// The text is for people and may change; programs ask the `is_*` questions, or compare [`code`](Self::code). Clones
+/// share it.
 ///
 /// ```no_run
 /// # async fn run(client: sockeye_client::Client) {
@@ -59,8 +60,8 @@ pub(crate) struct Refusal {
 
 impl Error {
     /// A stable name for what went wrong: the server's code, such as `"forbidden"` or `"rate_limited"`, or one of this
-    /// client's own: `"timeout"`, `"disconnected"`, `"queue_full"`, `"closed"`, `"too_big"`, `"already_subscribed"`, `"misuse"`,
-    /// `"protocol"`, or that of a [`sockeye::Error`].
+    /// client's own: `"timeout"`, `"disconnected"`, `"queue_full"`, `"closed"`, `"too_big"`, `"already_subscribed"`,
+    /// `"misuse"`, `"protocol"`, or that of a [`sockeye::Error`].
     #[must_use]
     pub fn code(&self) -> &str {
         match &*self.0 {

@@ -9,7 +9,8 @@ use crate::Error;
 
 /// A place in a channel's history: what came up to `offset` is behind it.
 ///
-/// A program that keeps it, as JSON for instance, goes on from there after its own restart: [`Subscribe::since`](crate::Subscribe::since).
+/// A program that keeps it, as JSON for instance, goes on from there after its own restart:
+/// [`Subscribe::since`](crate::Subscribe::since).
 ///
 /// ```
 /// let position: sockeye_client::Position = serde_json::from_str(r#"{"epoch":"k3","offset":41}"#)?;

@@ -21,8 +21,9 @@ use crate::{Client, Error, Position, Publication, machine::Kind, wire};
 /// ```
 ///
 /// # Errors
-/// The server's refusal: `position_lost` if the history does not hold the position that was given any more. That no answer comes
-/// in [`Limits::request_timeout`](crate::Limits::request_timeout); [`Error::is_full`]; [`Error::is_closed`].
+/// The server's refusal: `position_lost` if the history does not hold the position that was given any more. That no
+/// answer comes in [`Limits::request_timeout`](crate::Limits::request_timeout); [`Error::is_full`];
+/// [`Error::is_closed`].
 ///
 /// # Cancel safety
 /// Dropping the future withdraws the question.

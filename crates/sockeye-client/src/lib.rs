@@ -1,5 +1,5 @@
-//! The client of the Sockeye realtime server: publish and subscribe, history, presence and calls over one WebSocket that comes
-//! back by itself, in the protocol `sockeye.v1.json`.
+//! The client of the Sockeye realtime server: publish and subscribe, history, presence and calls over one WebSocket
+//! that comes back by itself, in the protocol `sockeye.v1.json`.
 //!
 //! ```no_run
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
@@ -21,17 +21,17 @@
 //!
 //! # What it promises
 //!
-//! - A [`Subscription`] tells each publication of a channel with history once and in order, across lost connections; what cannot
-//!   be had any more is an [`Event::Lost`], never silence.
+//! - A [`Subscription`] tells each publication of a channel with history once and in order, across lost connections;
+//!   what cannot be had any more is an [`Event::Lost`], never silence.
 //! - A [`Publish`] takes effect once, however often it had to be sent.
 //! - A reader that does not read holds up nobody else, and loses nothing while the history holds it.
 //! - Whatever the server does is bounded: by [`Limits`], and by those of [`sockeye::Limits`].
 //!
 //! # When it comes back
 //!
-//! It connects again unless that is vain: after close codes 4000 to 4099, a refused token, or a refusal with most statuses
-//! of 4xx it is [closed](State::Closed). Before each attempt it waits a random time, up to 0.5 s at first, twice that with each
-//! failure up to 20 s, and not before the server said (`bye`, `Retry-After`).
+//! It connects again unless that is vain: after close codes 4000 to 4099, a refused token, or a refusal with most
+//! statuses of 4xx it is [closed](State::Closed). Before each attempt it waits a random time, up to 0.5 s at first,
+//! twice that with each failure up to 20 s, and not before the server said (`bye`, `Retry-After`).
 //!
 //! # Cancel safety
 //!

@@ -37,15 +37,16 @@ pub struct Limits {
     pub max_command: usize,
     /// Time for anything but publications to be answered, with the time in which there is no connection. Default: 30 s.
     pub request_timeout: Duration,
-    /// Time for a publication to be answered, with the time in which there is no connection. The server remembers an idempotency
-    /// key for five minutes, and the last try has to arrive within them. So no more than the default, 4 min 30 s, counts.
+    /// Time for a publication to be answered, with the time in which there is no connection. The server remembers an
+    /// idempotency key for five minutes, and the last try has to arrive within them. So no more than the default, 4 min
+    /// 30 s, counts.
     pub publish_timeout: Duration,
     /// Time from `bye` to the end of the connection. Default: 5 s.
     pub bye_timeout: Duration,
     /// The least time between two fetches of a token that the server asks for. Default: 5 s.
     pub refresh_pause: Duration,
-    /// The longest time that `retry_after_ms` can put off that a subscription is asked for again. For the connection see
-    /// [`sockeye::Backoff::max_retry_after`]. Default: 10 min.
+    /// The longest time that `retry_after_ms` can put off that a subscription is asked for again. For the connection
+    /// see [`sockeye::Backoff::max_retry_after`]. Default: 10 min.
     pub max_retry_after: Duration,
 }
 

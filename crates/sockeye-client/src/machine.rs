@@ -1,5 +1,5 @@
-//! The client as a value: what the program wants and what the server says go in, with the time; commands for the server and
-//! news for the program come out. It does no I/O, reads no clock and rolls no dice.
+//! The client as a value: what the program wants and what the server says go in, with the time; commands for the server
+//! and news for the program come out. It does no I/O, reads no clock and rolls no dice.
 //!
 //! ```text
 //!           connected           `connect` said            answered
@@ -8,8 +8,9 @@
 //!   └────────────── disconnected ◀──────────────────┴─── Leaving ◀─────┘
 //! ```
 //!
-//! What the program wants of channels is compared with what the server was told (`held`), and the difference is sent; so
-//! however often the program changes its mind, or the connection is lost, what waits to be said is one word a channel.
+//! What the program wants of channels is compared with what the server was told (`held`), and the difference is sent;
+//! so however often the program changes its mind, or the connection is lost, what waits to be said is one word a
+//! channel.
 mod channel;
 mod hear;
 mod requests;
@@ -215,9 +216,11 @@ impl Machine {
         let channel = self.channels.remove(&serial)?;
         self.timers.clear(Timer::Begin(serial));
         self.timers.clear(Timer::Rest(serial));
-        if self.names.get(&channel.name) == Some(&serial) {
-            self.names.remove(&channel.name);
+        // One that was over has nothing to leave; the channel may be another's by now.
+        if self.names.get(&channel.name) != Some(&serial) {
+            return None;
         }
+        self.names.remove(&channel.name);
         if !self.held.contains(&channel.name) {
             return None;
         }

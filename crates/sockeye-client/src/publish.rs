@@ -10,8 +10,8 @@ use crate::{Client, Error, Limits, Position, machine::Kind, wire};
 
 /// Something to be published, when awaited; from [`Client::publish`].
 ///
-/// Awaited, it gives the position at which it stands in the channel's history; `None` if it is volatile or the channel has no
-/// history.
+/// Awaited, it gives the position at which it stands in the channel's history; `None` if it is volatile or the channel
+/// has no history.
 ///
 /// ```no_run
 /// # async fn run(client: sockeye_client::Client) -> Result<(), sockeye_client::Error> {
@@ -23,32 +23,34 @@ use crate::{Client, Error, Limits, Position, machine::Kind, wire};
 ///
 /// # Once
 ///
-/// Each gets an idempotency key of its own, unless [`key`](Self::key) gives one. It waits while there is no connection; if the
-/// connection is lost before the answer came, it is sent again over the next with the same key, by which the server knows it.
-/// So it takes effect once, however often it is sent. After [`Limits::publish_timeout`] (or [`Limits::max_tries`]) it fails,
-/// and [`Error::is_outcome_unknown`] says if it may have taken effect all the same: the server's memory of keys ends after five
-/// minutes, so it is not tried any longer.
+/// Each gets an idempotency key of its own, unless [`key`](Self::key) gives one. It waits while there is no connection;
+/// if the connection is lost before the answer came, it is sent again over the next with the same key, by which the
+/// server knows it. So it takes effect once, however often it is sent. After [`Limits::publish_timeout`] (or
+/// [`Limits::max_tries`]) it fails, and [`Error::is_outcome_unknown`] says if it may have taken effect all the same:
+/// the server's memory of keys ends after five minutes, so it is not tried any longer.
 ///
 /// [`volatile`](Self::volatile) ones and those with [`retry(false)`](Self::retry) are sent once at most.
 ///
 /// # Order
 ///
-/// Publications are sent in the order in which their futures are first polled, and sent again in this order, before any that came
-/// later. Since the server carries out commands in their order, a connection that is lost cuts that order at one place: what is
-/// before has taken effect, and is known by its key when it comes again; what is behind has not. So the order in the history
-/// is the order of sending also where the first try of one was lost and another was sent behind it.
+/// Publications are sent in the order in which their futures are first polled, and sent again in this order, before any
+/// that came later. Since the server carries out commands in their order, a connection that is lost cuts that order at
+/// one place: what is before has taken effect, and is known by its key when it comes again; what is behind has not. So
+/// the order in the history is the order of sending also where the first try of one was lost and another was sent
+/// behind it.
 ///
-/// With one exception: if the server *refuses* the first (`rate_limited`, say) and takes the second, and the connection is
-/// lost before the refusal arrives, then the first is tried again, may now be taken, and stands behind the second. Who cannot
-/// live with that sets [`Limits::max_in_flight`] to 1: then the second is sent when the first is answered, which costs a round trip
-/// each. A refusal that does arrive is not tried again but returned.
+/// With one exception: if the server *refuses* the first (`rate_limited`, say) and takes the second, and the connection
+/// is lost before the refusal arrives, then the first is tried again, may now be taken, and stands behind the second.
+/// Who cannot live with that sets [`Limits::max_in_flight`] to 1: then the second is sent when the first is answered,
+/// which costs a round trip each. A refusal that does arrive is not tried again but returned.
 ///
 /// # Errors
-/// The server's refusal; [`Error::is_timeout`]; [`Error::is_full`] if more waits than [`Limits`] allow; `too_big` if it is
-/// bigger than [`Limits::max_command`]; [`Error::is_disconnected`] for what is not sent again; [`Error::is_closed`].
+/// The server's refusal; [`Error::is_timeout`]; [`Error::is_full`] if more waits than [`Limits`] allow; `too_big` if it
+/// is bigger than [`Limits::max_command`]; [`Error::is_disconnected`] for what is not sent again; [`Error::is_closed`].
 ///
 /// # Cancel safety
-/// Dropping the future withdraws what has not been sent. What has been sent takes effect, or not, and is not sent again.
+/// Dropping the future withdraws what has not been sent. What has been sent takes effect, or not, and is not sent
+/// again.
 #[derive(Debug)]
 #[must_use = "nothing is published until it is awaited"]
 pub struct Publish {
@@ -89,8 +91,8 @@ impl Publish {
         self
     }
 
-    /// Sets the idempotency key, up to 128 bytes: the same key in the same channel within five minutes is one publication,
-    /// also from another client, or after a restart of this program.
+    /// Sets the idempotency key, up to 128 bytes: the same key in the same channel within five minutes is one
+    /// publication, also from another client, or after a restart of this program.
     pub fn key(mut self, key: impl Into<String>) -> Self {
         self.key = Some(key.into());
         self
@@ -102,13 +104,15 @@ impl Publish {
         self
     }
 
-    /// For those who are there now: it is not kept in the history, does not wait for a connection and is not sent again.
+    /// For those who are there now: it is not kept in the history, does not wait for a connection and is not sent
+    /// again.
     pub fn volatile(mut self) -> Self {
         self.volatile = true;
         self
     }
 
-    /// For a subscriber that is behind, a newer publication with the same value replaces this one, in channels that conflate.
+    /// For a subscriber that is behind, a newer publication with the same value replaces this one, in channels that
+    /// conflate.
     pub fn conflate(mut self, value: impl Into<String>) -> Self {
         self.conflate = Some(value.into());
         self

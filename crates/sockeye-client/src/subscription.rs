@@ -106,7 +106,8 @@ impl IntoFuture for Subscribe {
     }
 }
 
-/// What comes from a channel, each publication once and in order, whatever happens to the connection. Dropping it ends it.
+/// What comes from a channel, each publication once and in order, whatever happens to the connection. Dropping it ends
+/// it.
 ///
 /// ```no_run
 /// # async fn run(client: sockeye_client::Client) -> Result<(), sockeye_client::Error> {
@@ -130,17 +131,17 @@ impl IntoFuture for Subscribe {
 ///
 /// # What it promises
 ///
-/// In a channel with history each offset is told once, in order, or lies within an [`Event::Lost`]. After a reconnect it asks for
-/// what came since; what comes twice is dropped; where offsets are missing it asks again from before the hole. In a channel without
-/// history there is nothing to ask for, and each lost connection is an [`Event::Lost`].
+/// In a channel with history each offset is told once, in order, or lies within an [`Event::Lost`]. After a reconnect
+/// it asks for what came since; what comes twice is dropped; where offsets are missing it asks again from before the
+/// hole. In a channel without history there is nothing to ask for, and each lost connection is an [`Event::Lost`].
 ///
 /// # A reader that does not read
 ///
-/// Up to [`Limits::max_events`](crate::Limits::max_events) wait for it. Then it pauses: it leaves the channel at the server,
-/// so that one reader holds up neither the others nor the connection, and memory stays bounded. When half of what waited has
-/// been read, it subscribes again from where it stood. So nothing is lost while the history holds it, and
-/// an [`Event::Lost`] says so where it does not. Volatile publications, which no history holds, pass it by meanwhile, and its
-/// member is absent.
+/// Up to [`Limits::max_events`](crate::Limits::max_events) wait for it. Then it pauses: it leaves the channel at the
+/// server, so that one reader holds up neither the others nor the connection, and memory stays bounded. When half of
+/// what waited has been read, it subscribes again from where it stood. So nothing is lost while the history holds it,
+/// and an [`Event::Lost`] says so where it does not. Volatile publications, which no history holds, pass it by
+/// meanwhile, and its member is absent.
 pub struct Subscription {
     handle: Arc<Handle>,
     serial: u64,
@@ -159,8 +160,8 @@ impl Subscription {
         poll_fn(|cx| self.poll_event(cx)).await
     }
 
-    /// Behind the last event that [`next`](Self::next) has returned: the place to go on from with [`Subscribe::since`]. `None` in
-    /// a channel without history.
+    /// Behind the last event that [`next`](Self::next) has returned: the place to go on from with [`Subscribe::since`].
+    /// `None` in a channel without history.
     #[must_use]
     pub fn position(&self) -> Option<Position> {
         self.handle.shared.lock().position(self.serial)

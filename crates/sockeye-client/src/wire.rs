@@ -1,7 +1,7 @@
 //! The JSON of `sockeye.v1.json`: what is sent, and what comes, from a server that may be anybody.
 //!
-//! Nothing here recurses into what the server sent: values that are passed on stay raw, and the parser skips others without
-//! recursion.
+//! Nothing here recurses into what the server sent: values that are passed on stay raw, and the parser skips others
+//! without recursion.
 #![allow(clippy::struct_field_names, reason = "the verb is a member of its command")]
 
 use std::{borrow::Cow, fmt, time::Duration};
@@ -38,7 +38,8 @@ pub(crate) enum Incoming {
         reason: String,
         retry_after: Option<Duration>,
     },
-    /// An object of a kind that this version does not know, or the failure of a command without an id, of which there are none.
+    /// An object of a kind that this version does not know, or the failure of a command without an id, of which there
+    /// are none.
     Unknown,
 }
 

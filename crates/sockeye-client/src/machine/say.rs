@@ -1,4 +1,5 @@
-//! What the machine says to the server, and in which order: who it is, which channels it wants, then what the program asks.
+//! What the machine says to the server, and in which order: who it is, which channels it wants, then what the program
+//! asks.
 use std::{mem, time::Instant};
 
 use super::{Ask, Link, Machine, Output, Timer, after, channel::Phase};

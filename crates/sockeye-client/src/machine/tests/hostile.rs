@@ -1,9 +1,14 @@
 //! A server that says what it may not.
+use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::json;
 use sockeye::{CloseCode, reconnect::Retry};
 
-use super::{World, since};
-use crate::{Limits, machine::Output, wire};
+use super::{SECOND, World, since};
+use crate::{
+    Limits,
+    machine::{Output, Wish},
+    wire,
+};
 
 #[track_caller]
 fn is_violation(text: &str) {
@@ -79,7 +84,7 @@ fn replies_that_make_no_sense_end_the_connection() {
         json!(null),
     ] {
         let mut world = World::open();
-        let (_, _opened) = world.wish(crate::machine::Wish::default());
+        let (_, _opened) = world.wish(Wish::default());
         let command = world.one();
         world.ok(&command, &reply);
         assert!(matches!(&world.outputs()[..], [Output::Close(..)]), "{reply}");
@@ -123,7 +128,7 @@ fn offsets_at_the_end_of_the_numbers_do_not_overflow() {
 #[test]
 fn members_without_end_are_cut_off() {
     let mut world = World::open_with(|limits| limits.max_members = 2);
-    let (_, mut opened) = world.wish(crate::machine::Wish { members: Some(true), ..Default::default() });
+    let (_, mut opened) = world.wish(Wish { members: Some(true), ..Default::default() });
     let command = world.one();
     let members: Vec<_> = (0..10).map(|number| json!({"session": number.to_string()})).collect();
     world.ok(&command, &json!({"members": members}));
@@ -137,4 +142,72 @@ fn nothing_is_believed_before_connect_is_answered_in_its_name() {
     world.says(&json!({"bye": {"code": 4001}}));
     assert_eq!(world.one()["connect"]["client"], concat!("rust/", env!("CARGO_PKG_VERSION")));
     assert_eq!(world.lose(), Retry::Backoff);
+}
+
+/// Objects of the right members with any values, in any order: nothing panics, and what waits stays within its limits.
+#[test]
+fn whatever_it_says_is_survived_within_limits() {
+    let members =
+        ["id", "ok", "error", "on", "offset", "data", "base64", "join", "leave", "lost", "end", "expiring", "bye"];
+    let values = [
+        json!(0),
+        json!(1),
+        json!(2),
+        json!(7),
+        json!(u64::MAX),
+        json!(-1),
+        json!("a"),
+        json!("AA=="),
+        json!(null),
+        json!([]),
+        json!({}),
+        json!({"epoch": "e", "offset": 7, "catch_up": 3, "members": [{"session": "s"}]}),
+        json!({"epoch": "f", "offset": u64::MAX, "catch_up": u64::MAX, "recovered": true}),
+        json!({"epoch": "e", "offset": 0}),
+        json!({"session": "s"}),
+        json!({"code": "unavailable", "retry": true, "retry_after_ms": u64::MAX}),
+        json!({"code": "forbidden", "retry": false}),
+        json!({"code": 1012, "retry_after_ms": u64::MAX}),
+    ];
+    let mut heard = 0;
+    for seed in 0..200 {
+        let mut dice = StdRng::seed_from_u64(seed);
+        let mut world = World::open_with(|limits| limits.max_events = 4);
+        let (serial, _opened) = world.wish(Wish { members: Some(true), ..Wish::default() });
+        for _ in 0..200 {
+            let mut object = serde_json::Map::new();
+            for _ in 0..dice.random_range(1..4) {
+                let member = members[dice.random_range(0..members.len())];
+                object.insert(member.into(), values[dice.random_range(0..values.len())].clone());
+            }
+            if dice.random_bool(0.7) {
+                object.insert("on".into(), json!("a"));
+            }
+            // To whatever was asked last, as often as not.
+            if let Some(Output::Send(text)) = world.machine.poll_output(true, world.now) {
+                let command: serde_json::Value = serde_json::from_str(&text).unwrap();
+                object.insert("id".into(), command["id"].clone());
+                object.insert("ok".into(), values[dice.random_range(0..values.len())].clone());
+            }
+            world.says(&object.into());
+            world.pass(SECOND);
+            if dice.random_bool(0.1) {
+                world.lose();
+                world.machine.handle_connected();
+                let connect = world.machine.poll_output(true, world.now);
+                if let Some(Output::Send(text)) = connect {
+                    let connect: serde_json::Value = serde_json::from_str(&text).unwrap();
+                    world.ok(&connect, &json!({}));
+                }
+            }
+            if dice.random_bool(0.05) {
+                let told = world.read(serial);
+                let count = told.split_whitespace().count();
+                // Beyond the events: a loss, a list of members, the end.
+                assert!(count <= 4 + 3, "{told}");
+                heard += count;
+            }
+        }
+    }
+    assert!(heard > 100, "{heard}");
 }

@@ -1,5 +1,6 @@
-//! Thousands of steps in which connections break, the server forgets, repeats and drops, the program publishes and reads when
-//! it likes: each offset is told once and in order or lies within a loss, and each publication takes effect once, in order.
+//! Thousands of steps in which connections break, the server forgets, repeats and drops, the program publishes and
+//! reads when it likes: each offset is told once and in order or lies within a loss, and each publication takes effect
+//! once, in order.
 use std::{
     collections::{HashMap, VecDeque},
     mem,

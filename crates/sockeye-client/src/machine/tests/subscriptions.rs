@@ -228,9 +228,12 @@ fn what_the_server_ends_is_over_or_asked_for_again() {
     world.says(&json!({"on": "a", "end": {"code": "forbidden", "retry": false}}));
     assert_eq!(world.read(serial), "6 ended:forbidden");
     assert!(world.is_over(serial));
-    // The channel is free for another.
-    let serial = world.subscribe(6);
-    assert!(!world.is_over(serial));
+    // The channel is free for another, which the end of the first's handle does not disturb.
+    let next = world.subscribe(6);
+    assert!(world.machine.unsubscribe(serial).is_none());
+    assert_eq!(world.sent().len(), 0);
+    world.publications([7]);
+    assert_eq!(world.read(next), "7");
 }
 
 #[test]
