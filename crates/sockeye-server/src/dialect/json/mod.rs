@@ -1,0 +1,35 @@
+//! `sockeye.v1.json`, our own dialect: docs/protocol.md is its reference.
+//!
+//! `read` makes verbs of a message, `write` makes messages of what the hub says, `value` looks at JSON that is passed on
+//! unread.
+mod read;
+mod value;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use self::{read::read, write::*};
+
+/// The subprotocol's name.
+pub(crate) const NAME: &str = "sockeye.v1.json";
+/// Bytes of a message from a client. Crossing it closes with 1009.
+pub(crate) const MAX_MESSAGE: usize = 64 * 1024;
+/// Commands in one message.
+pub(crate) const MAX_BATCH: usize = 100;
+/// Levels of arrays and objects in a value that is passed on: whoever gets it reads it with some recursive parser.
+pub(crate) const MAX_DEPTH: usize = 64;
+/// Bytes of one number in a value that is passed on; the largest of a `f64`, written out, has 309.
+pub(crate) const MAX_NUMBER: usize = 400;
+/// Publications that a subscription can begin with.
+pub(crate) const MAX_LAST: u64 = 300;
+/// Publications in an answer to `history` that asked for no number.
+pub(crate) const HISTORY_LIMIT: u64 = 50;
+/// Members in an answer to `presence`.
+pub(crate) const MEMBERS_LIMIT: u64 = 1_000;
+/// The largest `id`: beyond it JavaScript does not count.
+pub(crate) const MAX_ID: u64 = (1 << 53) - 1;
+/// Bytes of a token.
+pub(crate) const MAX_TOKEN: usize = 16 * 1024;
+/// Bytes of the name of a client's program, and of a method.
+pub(crate) const MAX_NAME: usize = 128;
