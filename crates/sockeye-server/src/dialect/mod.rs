@@ -5,9 +5,58 @@
 use std::{borrow::Cow, time::Duration};
 
 use bytes::Bytes;
-use sockeye_hub::{Cause, Failure, FailureCode, Request};
+use sockeye::{CloseCode, Message, Prepared};
+use sockeye_hub::{Cause, Event, Failure, FailureCode, Publication, Request, SessionId};
+
+use crate::SessionLimits;
 
 pub(crate) mod json;
+
+/// How one client speaks. Its methods change nothing that anybody else sees.
+pub(crate) trait Dialect: 'static {
+    /// Commands that a client may send in a second, in the long run and at once; and how many beyond that, less those that were
+    /// done meanwhile, after which its conversation is ended.
+    fn rate(&self, limits: &SessionLimits) -> (u32, u32, u16);
+
+    /// Gives each command of a message to `each`, in order, with its id if it has one.
+    ///
+    /// # Errors
+    /// If the message is of a kind that ends the conversation.
+    fn read(&self, message: Message, each: impl FnMut(Option<u64>, Result<Verb, Problem>)) -> Result<(), Farewell>;
+
+    /// How a publication is said; `own` is one of its own that it did not want back. `None` is silence.
+    fn publication(&self, publication: &Publication, own: bool) -> Option<Said>;
+
+    /// How anything else from the hub is said.
+    fn event(&self, event: &Event) -> Option<Said>;
+
+    /// How the server's own answer to a command is said.
+    fn answer(&self, id: u64, answer: &Answer<'_>) -> Option<Message>;
+
+    /// How it is said that a command was not done.
+    fn problem(&self, id: Option<u64>, problem: &Problem) -> Option<Message>;
+
+    /// How the end is announced, and the close code and the reason that follow.
+    fn bye(&self, farewell: Farewell) -> (Option<Message>, CloseCode, &'static str);
+}
+
+/// Something to be said.
+#[derive(Clone, Debug)]
+pub(crate) enum Said {
+    /// To one.
+    One(Message),
+    /// To many, encoded once.
+    Many(Prepared),
+}
+
+/// The server's own answer to a command that the hub does not know.
+#[derive(Debug)]
+pub(crate) enum Answer<'a> {
+    Connected { session: SessionId, user: Option<&'a str>, ping_every: Duration },
+    Refreshed { expires_in: Option<Duration> },
+    Called(&'a Bytes),
+    Pong,
+}
 
 /// What a client wants, in no dialect.
 #[derive(Debug)]
@@ -50,6 +99,7 @@ pub(crate) enum ErrorCode {
     BadRequest,
     UnknownVerb,
     Unauthorized,
+    #[allow(dead_code, reason = "said once tokens are read")]
     TokenExpired,
     Forbidden,
     BadChannel,
@@ -77,6 +127,7 @@ pub(crate) enum Farewell {
     /// It sends more than it may.
     RateLimited,
     /// It began with what only others may.
+    #[allow(dead_code, reason = "said once tokens are read")]
     Unauthorized,
     /// What it wants cannot be had at the moment.
     Unavailable,

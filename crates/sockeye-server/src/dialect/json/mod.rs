@@ -9,7 +9,12 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::{read::read, write::*};
+use bytes::Bytes;
+use sockeye::{CloseCode, Message};
+use sockeye_hub::{Event, Publication};
+
+use super::{Answer, Dialect, Farewell, Problem, Said, Verb};
+use crate::SessionLimits;
 
 /// The subprotocol's name.
 pub(crate) const NAME: &str = "sockeye.v1.json";
@@ -33,3 +38,53 @@ pub(crate) const MAX_ID: u64 = (1 << 53) - 1;
 pub(crate) const MAX_TOKEN: usize = 16 * 1024;
 /// Bytes of the name of a client's program, and of a method.
 pub(crate) const MAX_NAME: usize = 128;
+
+/// The dialect; it remembers nothing.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Json;
+
+impl Dialect for Json {
+    fn rate(&self, limits: &SessionLimits) -> (u32, u32, u16) {
+        (limits.commands_per_second, limits.commands_burst, limits.commands_refused)
+    }
+
+    fn read(&self, message: Message, each: impl FnMut(Option<u64>, Result<Verb, Problem>)) -> Result<(), Farewell> {
+        if message.is_binary() {
+            return Err(Farewell::NotOurs);
+        }
+        read::read(&Bytes::from(message), each);
+        Ok(())
+    }
+
+    fn publication(&self, publication: &Publication, own: bool) -> Option<Said> {
+        if own {
+            return write::own(publication).map(Said::One);
+        }
+        Some(Said::Many(write::publication(publication)))
+    }
+
+    fn event(&self, event: &Event) -> Option<Said> {
+        match event {
+            Event::Changed(change) => Some(Said::Many(write::change(change))),
+            event => write::event(event).map(Said::One),
+        }
+    }
+
+    fn answer(&self, id: u64, answer: &Answer<'_>) -> Option<Message> {
+        Some(match *answer {
+            Answer::Connected { session, user, ping_every } => write::connected(id, session, user, ping_every),
+            Answer::Refreshed { expires_in } => write::refreshed(id, expires_in),
+            Answer::Called(data) => write::called(id, data),
+            Answer::Pong => write::pong(id),
+        })
+    }
+
+    fn problem(&self, id: Option<u64>, problem: &Problem) -> Option<Message> {
+        Some(write::problem(id, problem))
+    }
+
+    fn bye(&self, farewell: Farewell) -> (Option<Message>, CloseCode, &'static str) {
+        let (message, code, reason) = write::bye(farewell);
+        (Some(message), code, reason)
+    }
+}

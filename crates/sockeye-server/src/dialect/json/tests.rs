@@ -9,7 +9,7 @@ use sockeye_hub::{
     Payload, Position, Publication, Request, Sender, SessionId,
 };
 
-use super::*;
+use super::{read::read, write::*, *};
 use crate::dialect::{Credentials, ErrorCode, Farewell, Problem, Verb};
 
 fn read_all(message: &str) -> Vec<(Option<u64>, Result<Verb, Problem>)> {
@@ -244,7 +244,7 @@ fn some_publication(kind: Kind, bytes: &'static [u8]) -> Publication {
     }
 }
 
-fn value(message: &sockeye::Message) -> Value {
+fn value(message: &Message) -> Value {
     serde_json::from_str(message.as_text().unwrap()).unwrap()
 }
 

@@ -53,7 +53,6 @@ pub(crate) fn event(event: &Event) -> Option<Message> {
         Event::Failed(id, failure) => problem(*id, &failure.clone().into()),
         Event::Lost(channel, position, reason) => lost(channel, *position, *reason),
         Event::Ended(channel, cause) => ended(channel, *cause),
-        Event::Changed(changed) => change(changed).message().clone(),
         _ => return None,
     })
 }
@@ -111,6 +110,7 @@ pub(crate) fn problem(id: Option<u64>, problem: &Problem) -> Message {
 }
 
 /// That the token runs out.
+#[allow(dead_code, reason = "said once tokens are read")]
 pub(crate) fn expiring(within: Duration) -> Message {
     text(|json| {
         json.object(|json| {
