@@ -5,18 +5,22 @@
 //! [`SessionLimits::soft_output`] waits there the hub keeps publications for it, under the channel's policy for slow
 //! subscribers, and the session is not read. What cannot wait in the hub, such as replies, may fill its output up to
 //! [`SessionLimits::hard_output`], and then the session is ended.
+//!
+//! Nobody is too slow for what it has asked for. A command whose answer may be large is the last one that is taken until it has
+//! been answered, and none is taken while the output is above the mark; what is left of a message waits meanwhile.
 use std::{
     cell::RefCell,
+    ops::ControlFlow,
     pin::Pin,
-    rc::Rc,
+    rc::{Rc, Weak},
     sync::Arc,
     task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
 use bytes::Bytes;
-use sockeye::{Config, Keepalive, Limits, Message, Rate, SendError, WebSocket};
-use sockeye_hub::{Event, Hub, Now, Publication, SessionKey};
+use sockeye::{Config, Keepalive, Limits, Message, Rate, WebSocket};
+use sockeye_hub::{CatchUp, Event, Hub, Now, Publication, Request, SessionKey};
 use tokio::{task::spawn_local, time::timeout};
 use tracing::debug;
 
@@ -29,8 +33,6 @@ use crate::{
     worker::{Crew, Local, Outlet, Put},
 };
 
-/// Room in the output beyond the hard bound, for the farewell.
-const FAREWELL: usize = 4 * 1024;
 /// When to try again after a bound was reached that others reach too.
 const SOON: Duration = Duration::from_secs(1);
 
@@ -41,9 +43,9 @@ pub(crate) fn config(limits: &SessionLimits) -> Config {
             own.max_message = json::MAX_MESSAGE;
             own.max_frame = json::MAX_MESSAGE;
             own.max_fragments = 256;
-            own.max_write_queue = limits.hard_output.saturating_add(FAREWELL);
-            // Where a session whose output was above `soft_output` is well again.
-            own.high_water = limits.soft_output / 4;
+            // Where a session whose output was above it is well again. What else finds room, `Line::put` decides.
+            own.high_water = limits.soft_output;
+            own.max_write_queue = usize::MAX;
         });
         config.keepalive = Some(Keepalive::default());
     })
@@ -67,6 +69,8 @@ pub(crate) fn converse<S: Io, D: Dialect, T: Unpin>(
         is_full: false,
         is_unflushed: false,
         is_waiting: false,
+        reading: None,
+        rest: None,
     });
     let session = Rc::new(Session { line, dialect });
     let key = local.open(Rc::<Session<S, D>>::clone(&session));
@@ -110,6 +114,16 @@ struct Line<S> {
     is_unflushed: bool,
     /// It is not read because of the pressure on its worker.
     is_waiting: bool,
+    /// The command that is being answered at length; no other is taken before it has been.
+    reading: Option<u64>,
+    rest: Option<Box<Rest>>,
+}
+
+/// A message, and how many of its commands have been taken.
+struct Rest {
+    is_text: bool,
+    bytes: Bytes,
+    taken: usize,
 }
 
 /// ```text
@@ -129,7 +143,7 @@ enum Stage {
 /// What a task has to do next.
 enum Next {
     /// Something was said.
-    Take(Message),
+    Take(Rest),
     /// The hub can go on.
     Writable(SessionKey),
     /// The connection is over.
@@ -143,7 +157,7 @@ impl<S: Io, D: Dialect, T: Unpin> Future for Conversation<S, D, T> {
         loop {
             let next = ready!(self.session.line.borrow_mut().poll_next(&self.local, cx));
             match next {
-                Next::Take(message) => self.session.take(message, &self.local),
+                Next::Take(rest) => self.session.take(rest, &self.local),
                 Next::Writable(key) => self.local.turn(|hub, crew, now| hub.writable(key, now, crew)),
                 Next::End => return Poll::Ready(()),
             }
@@ -189,10 +203,21 @@ impl<S: Io> Line<S> {
                     return Poll::Pending;
                 }
                 self.is_waiting = false;
+                if self.rest.is_some() && self.reading.is_some() {
+                    let _ = self.socket.poll_flush(cx);
+                    return Poll::Pending;
+                }
+                if let Some(rest) = self.rest.take() {
+                    return Poll::Ready(Next::Take(*rest));
+                }
             }
             return Poll::Ready(match ready!(self.socket.poll_recv(cx)) {
                 Some(Ok(_)) if self.stage == Stage::Leaving => continue,
-                Some(Ok(message)) => Next::Take(message),
+                Some(Ok(message)) if self.reading.is_some() => {
+                    self.rest = Some(Box::new(Rest::of(message)));
+                    continue;
+                }
+                Some(Ok(message)) => Next::Take(Rest::of(message)),
                 Some(Err(error)) => {
                     debug!(code = error.code(), "session ended: {error}");
                     Next::End
@@ -203,43 +228,58 @@ impl<S: Io> Line<S> {
     }
 
     /// The next message if it is here already and may be taken now.
-    fn next_at_hand(&mut self, local: &Local) -> Option<Message> {
-        let may = self.stage != Stage::Leaving && self.socket.buffered_amount() <= local.limits.soft_output;
-        if may { self.socket.try_recv() } else { None }
+    fn next_at_hand(&mut self, limits: &SessionLimits) -> Option<Rest> {
+        if self.is_busy(limits) { None } else { self.socket.try_recv().map(Rest::of) }
+    }
+
+    /// Whether no command may be taken now.
+    fn is_busy(&self, limits: &SessionLimits) -> bool {
+        self.stage == Stage::Leaving
+            || self.reading.is_some()
+            || self.is_full
+            || self.socket.buffered_amount() > limits.soft_output
     }
 
     /// Puts something into the output, which has room for so much.
     fn put(&mut self, said: Said, room: usize) -> Result<Put, TooSlow> {
-        let (len, sent) = match said {
-            Said::One(message) => (message.len(), self.fits(message.len(), room).then(|| self.send(message))),
-            Said::Many(message) => {
-                let len = message.message().len();
-                (len, self.fits(len, room).then(|| self.socket.try_send_prepared(&message)))
-            }
+        let len = match &said {
+            Said::One(message) => message.len(),
+            Said::Many(message) => message.message().len(),
+        };
+        if !self.fits(len, room) {
+            // Nothing of what this turn has put has left yet.
+            self.write();
+        }
+        if !self.fits(len, room) {
+            debug!(len, waiting = self.socket.buffered_amount(), "a session is too slow");
+            return Err(TooSlow);
+        }
+        let sent = match said {
+            Said::One(message) => self.socket.try_send(message).map_err(|refused| refused.is_full()),
+            Said::Many(message) => self.socket.try_send_prepared(&message).map_err(|refused| refused.is_full()),
         };
         match sent {
-            Some(Ok(())) => {}
+            Ok(()) if std::mem::replace(&mut self.is_unflushed, true) => Ok(Put::Taken),
+            Ok(()) => Ok(Put::Unflushed),
+            Err(true) => Err(TooSlow),
             // It is closing, and will be over in a moment.
-            Some(Err(SendError::Closed(()))) => return Ok(Put::Taken),
-            _ => {
-                debug!(len, waiting = self.socket.buffered_amount(), "a session is too slow");
-                return Err(TooSlow);
-            }
+            Err(false) => Ok(Put::Taken),
         }
-        Ok(if std::mem::replace(&mut self.is_unflushed, true) { Put::Taken } else { Put::Unflushed })
     }
 
-    fn send(&mut self, message: Message) -> Result<(), SendError<()>> {
-        self.socket.try_send(message).map_err(|error| match error {
-            SendError::Full(_) => SendError::Full(()),
-            _ => SendError::Closed(()),
-        })
-    }
-
-    /// An answer may be larger than the bound, if it is alone.
+    /// One thing may be larger than the bound, while less than half of it waits.
     fn fits(&self, len: usize, room: usize) -> bool {
         let waiting = self.socket.buffered_amount();
-        waiting == 0 || waiting.saturating_add(len) <= room
+        waiting <= room / 2 || waiting.saturating_add(len) <= room
+    }
+
+    /// Hands the transport what it takes now; its task sees to the rest.
+    fn write(&mut self) {
+        let Some(waker) = &self.waker else { return };
+        if let Poll::Ready(Err(error)) = self.socket.poll_flush(&mut Context::from_waker(waker)) {
+            debug!(code = error.code(), "session lost: {error}");
+            waker.wake_by_ref();
+        }
     }
 
     /// The session is over; which one, if it was not before.
@@ -260,28 +300,42 @@ struct TooSlow;
 
 impl<S: Io, D: Dialect> Session<S, D> {
     /// What a client has said, and what else of it is here already, in one turn.
-    fn take(self: &Rc<Self>, message: Message, local: &Rc<Local>) {
+    fn take(self: &Rc<Self>, first: Rest, local: &Rc<Local>) {
         // Its own task flushes before it waits.
         self.line.borrow_mut().is_unflushed = true;
         local.turn(|hub, crew, now| {
-            let mut next = Some(message);
+            let turn = &mut Turn { hub, crew, now, local };
+            let mut next = Some(first);
             while let Some(message) = next {
-                let mut count = 0_usize;
-                let each = |id, verb| {
-                    count += 1;
-                    self.command(id, verb, &mut Turn { hub, crew, now, local });
-                };
-                if let Err(farewell) = self.dialect.read(message, each) {
-                    self.dismiss(farewell, crew);
-                }
-                if count == 0 {
-                    // Even nothing takes its time.
-                    self.is_allowed(None, &mut Turn { hub, crew, now, local });
-                }
-                next = self.line.borrow_mut().next_at_hand(local);
+                self.take_message(message, turn);
+                next = self.line.borrow_mut().next_at_hand(&local.limits);
             }
         });
         self.line.borrow_mut().is_unflushed = false;
+    }
+
+    /// The commands of one message, or of what is left of it, as far as they may be taken now.
+    fn take_message(self: &Rc<Self>, mut message: Rest, turn: &mut Turn<'_>) {
+        let Rest { is_text, bytes, taken } = &mut message;
+        let before = *taken;
+        let read = self.dialect.read(*is_text, bytes, before, |id, verb| {
+            *taken += 1;
+            self.command(id, verb, turn);
+            if self.line.borrow().is_busy(&turn.local.limits) {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        });
+        match read {
+            Ok(ControlFlow::Break(())) => self.line.borrow_mut().rest = Some(Box::new(message)),
+            // Even nothing takes its time.
+            Ok(ControlFlow::Continue(())) if *taken == 0 => {
+                self.is_allowed(None, turn);
+            }
+            Ok(ControlFlow::Continue(())) => {}
+            Err(farewell) => self.dismiss(farewell, turn.crew),
+        }
     }
 
     fn command(self: &Rc<Self>, id: Option<u64>, verb: Result<Verb, Problem>, turn: &mut Turn<'_>) {
@@ -299,7 +353,10 @@ impl<S: Io, D: Dialect> Session<S, D> {
             is_first
         };
         let done = match verb {
-            Ok(Verb::Hub(request)) => return turn.hub.request(key, id, request, turn.now, turn.crew),
+            Ok(Verb::Hub(request)) => {
+                self.line.borrow_mut().reading = id.filter(|_| answers_at_length(&request));
+                return turn.hub.request(key, id, request, turn.now, turn.crew);
+            }
             Ok(Verb::Connect(_)) if !is_first => Err(Problem::bad_request("connect comes first, and once")),
             Ok(Verb::Connect(shown)) => self.connect(key, id, &shown, turn),
             Ok(Verb::Refresh(shown)) => turn.crew.permit().identify(&shown).map(|identity| {
@@ -388,7 +445,7 @@ impl<S: Io, D: Dialect> Session<S, D> {
         let running = running.ok_or_else(|| Problem::new(ErrorCode::NotFound, "there is no such method"))?;
         line.calls += 1;
         local.running_calls.set(local.running_calls.get() + 1);
-        let mut reply = Reply { session: Rc::clone(self), local: Rc::clone(local), id, result: None };
+        let mut reply = Reply { session: Rc::downgrade(self), local: Rc::clone(local), id, result: None };
         let limit = local.calls.timeout;
         spawn_local(async move {
             reply.result = Some(match timeout(limit, running).await {
@@ -434,6 +491,22 @@ impl<S: Io, D: Dialect> Session<S, D> {
     }
 }
 
+impl Rest {
+    fn of(message: Message) -> Self {
+        Self { is_text: message.is_text(), bytes: message.into_bytes(), taken: 0 }
+    }
+}
+
+/// Whether the answer can be large.
+fn answers_at_length(request: &Request) -> bool {
+    match request {
+        Request::History(..) => true,
+        Request::Presence(_, limit) => *limit > 0,
+        Request::Subscribe(_, subscribe) => subscribe.members || subscribe.catch_up != CatchUp::None,
+        _ => false,
+    }
+}
+
 /// What a turn is made of.
 struct Turn<'a> {
     hub: &'a mut Hub<Principal>,
@@ -464,21 +537,26 @@ impl<S: Io, D: Dialect> Outlet for Session<S, D> {
             self.end(cause.into());
             return Put::Over;
         }
-        if self.line.borrow().stage == Stage::Leaving {
+        let mut line = self.line.borrow_mut();
+        if line.stage == Stage::Leaving {
             return Put::Taken;
         }
+        if let Event::Done(id, _) | Event::Failed(Some(id), _) = event
+            && line.reading == Some(id)
+        {
+            line.reading = None;
+            if line.rest.is_some() {
+                line.wake();
+            }
+        }
+        drop(line);
         self.dialect.event(&event).map_or(Put::Taken, |said| self.put(said, limits.hard_output))
     }
 
     fn flush(&self) {
         let mut line = self.line.borrow_mut();
-        let Line { socket, waker, is_unflushed, .. } = &mut *line;
-        *is_unflushed = false;
-        let Some(waker) = waker else { return };
-        if let Poll::Ready(Err(error)) = socket.poll_flush(&mut Context::from_waker(waker)) {
-            debug!(code = error.code(), "session lost: {error}");
-            waker.wake_by_ref();
-        }
+        line.is_unflushed = false;
+        line.write();
     }
 
     fn end(&self, farewell: Farewell) {
@@ -497,9 +575,9 @@ impl<S: Io, D: Dialect> Outlet for Session<S, D> {
     }
 }
 
-/// The reply to a call, given when dropped: a handler that panics has an answer too.
+/// The reply to a call, given when dropped: a handler that panics has an answer too. A client that leaves is not kept by it.
 struct Reply<S: Io, D: Dialect> {
-    session: Rc<Session<S, D>>,
+    session: Weak<Session<S, D>>,
     local: Rc<Local>,
     id: Option<u64>,
     result: Option<Result<Bytes, Problem>>,
@@ -509,6 +587,7 @@ impl<S: Io, D: Dialect> Drop for Reply<S, D> {
     fn drop(&mut self) {
         let Self { session, local, id, result } = self;
         local.running_calls.set(local.running_calls.get().saturating_sub(1));
+        let Some(session) = session.upgrade() else { return };
         let mut line = session.line.borrow_mut();
         line.calls = line.calls.saturating_sub(1);
         let is_there = line.key.is_some();

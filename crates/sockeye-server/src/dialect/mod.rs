@@ -2,7 +2,7 @@
 //!
 //! A dialect reads what came as [`Verb`]s and writes what the hub says. It is a value: no I/O, no clock, tested by bytes.
 //! What every dialect needs in common is here: the verbs, what can be wrong with one, and why a conversation ends.
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, ops::ControlFlow, time::Duration};
 
 use bytes::Bytes;
 use sockeye::{CloseCode, Message, Prepared};
@@ -18,11 +18,19 @@ pub(crate) trait Dialect: 'static {
     /// done meanwhile, after which its conversation is ended.
     fn rate(&self, limits: &SessionLimits) -> (u32, u32, u16);
 
-    /// Gives each command of a message to `each`, in order, with its id if it has one.
+    /// Gives the commands of a message to `each`, in order, with their ids if they have any; not the first `skip`, and none
+    /// after `each` has broken off. What is no command is given as a problem. What of `bytes` is passed on is a part of them,
+    /// not a copy, where that does not keep much else in memory.
     ///
     /// # Errors
     /// If the message is of a kind that ends the conversation.
-    fn read(&self, message: Message, each: impl FnMut(Option<u64>, Result<Verb, Problem>)) -> Result<(), Farewell>;
+    fn read(
+        &self,
+        is_text: bool,
+        bytes: &Bytes,
+        skip: usize,
+        each: impl FnMut(Option<u64>, Result<Verb, Problem>) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, Farewell>;
 
     /// How a publication is said; `own` is one of its own that it did not want back. `None` is silence.
     fn publication(&self, publication: &Publication, own: bool) -> Option<Said>;

@@ -176,3 +176,93 @@ impl Drop for Batch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::time::Instant;
+
+    use bytes::Bytes;
+    use sockeye_hub::{
+        Action, ChannelName, ChannelOptions, Draft, Event, Failure, Host, Hub, HubOptions, Kind, Namespaces, Now,
+        Payload, Publication, Queued, Request, SessionKey, StoreRequest,
+    };
+
+    /// Gathers what a hub has for the other worker.
+    struct Gather(Vec<Wire>);
+
+    impl Host for Gather {
+        type Principal = ();
+
+        fn deliver(&mut self, _: SessionKey, _: &Arc<Publication>, _: bool) -> Queued {
+            Queued::Taken
+        }
+
+        fn event(&mut self, _: SessionKey, _: Event) {}
+
+        fn send(&mut self, _: WorkerId, wire: Wire) {
+            self.0.push(wire);
+        }
+
+        fn store(&mut self, _: StoreRequest) {}
+
+        fn authorize(&self, (): &(), _: Action, _: &ChannelName) -> Result<(), Failure> {
+            Ok(())
+        }
+
+        fn rules(&self) -> u64 {
+            0
+        }
+    }
+
+    /// So many questions about channels that are at home at worker 1.
+    fn asks(count: usize, bytes: usize) -> Vec<Wire> {
+        let namespaces = Arc::new(Namespaces::new(Some(ChannelOptions::default())));
+        let mut hub = Hub::new(WorkerId(0), 2, namespaces, HubOptions::default(), Box::new(|| 1));
+        let session = hub.open_hidden(());
+        let names = (0..).map(|number| ChannelName::parse(&format!("a{number}")).unwrap());
+        let there: Vec<_> = names.filter(|name| hub.home_of(name) == WorkerId(1)).take(1).collect();
+        let (mut host, now) = (Gather(Vec::new()), Now { instant: Instant::now(), unix_ms: 0 });
+        for _ in 0..count {
+            let payload = Payload { kind: Kind::Binary, bytes: Bytes::from(vec![0; bytes]) };
+            hub.request(session, None, Request::Publish(there[0].clone(), Draft::new(payload)), now, &mut host);
+        }
+        host.0
+    }
+
+    fn pressure_of(wires: Vec<Wire>) {
+        let mut ends = lanes(2);
+        let (_, mut there) = ends.pop().unwrap();
+        let (mut here, own) = ends.pop().unwrap();
+        assert_eq!(here.post(), Pressure::default());
+        for wire in wires {
+            here.push(WorkerId(1), wire);
+        }
+        assert_eq!(here.post(), Pressure { on_asks: false, on_sessions: true });
+        let batch = there.asks.try_recv().unwrap();
+        assert_eq!(here.post(), Pressure { on_asks: false, on_sessions: true }, "until it has been dealt with");
+        drop(batch);
+        assert_eq!(here.post(), Pressure::default());
+        assert!(poll_once(own.drained.notified()).is_some(), "whoever waits is told");
+    }
+
+    /// What a future that is ready gives.
+    fn poll_once<F: Future>(future: F) -> Option<F::Output> {
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        match std::pin::pin!(future).poll(&mut context) {
+            std::task::Poll::Ready(value) => Some(value),
+            std::task::Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn too_many_are_a_reason_to_wait() {
+        pressure_of(asks(MAX_COUNT + 1, 0));
+    }
+
+    #[test]
+    fn too_much_is_a_reason_to_wait() {
+        pressure_of(asks(MAX_BYTES / 60_000 + 1, 60_000));
+    }
+}

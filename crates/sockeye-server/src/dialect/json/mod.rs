@@ -9,6 +9,8 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+use std::ops::ControlFlow;
+
 use bytes::Bytes;
 use sockeye::{CloseCode, Message};
 use sockeye_hub::{Event, Publication};
@@ -48,12 +50,14 @@ impl Dialect for Json {
         (limits.commands_per_second, limits.commands_burst, limits.commands_refused)
     }
 
-    fn read(&self, message: Message, each: impl FnMut(Option<u64>, Result<Verb, Problem>)) -> Result<(), Farewell> {
-        if message.is_binary() {
-            return Err(Farewell::NotOurs);
-        }
-        read::read(&Bytes::from(message), each);
-        Ok(())
+    fn read(
+        &self,
+        is_text: bool,
+        bytes: &Bytes,
+        skip: usize,
+        each: impl FnMut(Option<u64>, Result<Verb, Problem>) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, Farewell> {
+        if is_text { Ok(read::read(bytes, skip, each)) } else { Err(Farewell::NotOurs) }
     }
 
     fn publication(&self, publication: &Publication, own: bool) -> Option<Said> {

@@ -1,5 +1,5 @@
 //! From a message to verbs.
-use std::{borrow::Cow, fmt, str::FromStr, sync::Arc};
+use std::{borrow::Cow, fmt, ops::ControlFlow, str::FromStr, sync::Arc};
 
 use bytes::Bytes;
 use data_encoding::BASE64;
@@ -13,22 +13,30 @@ use sockeye_hub::{CatchUp, ChannelName, Draft, Epoch, HistoryPage, Kind, Payload
 use super::{HISTORY_LIMIT, MAX_BATCH, MAX_ID, MAX_LAST, MAX_NAME, MAX_TOKEN, MEMBERS_LIMIT, value};
 use crate::dialect::{Credentials, ErrorCode, Problem, Verb};
 
-/// Gives each command of a message to `each`, in order, with its id if it has one. What is no command is given as a problem.
-///
-/// `message` is text; what of it is passed on is a part of it, not a copy, where that does not keep much else in memory.
-pub(crate) fn read(message: &Bytes, mut each: impl FnMut(Option<u64>, Result<Verb, Problem>)) {
+/// Gives the commands of a text message to `each`; see [`Dialect::read`](crate::dialect::Dialect::read).
+pub(crate) fn read(
+    message: &Bytes,
+    skip: usize,
+    mut each: impl FnMut(Option<u64>, Result<Verb, Problem>) -> ControlFlow<()>,
+) -> ControlFlow<()> {
     let Ok(text) = std::str::from_utf8(message) else { return each(None, Err(not_json())) };
     if !text.trim_start_matches(is_space).starts_with('[') {
-        return one(message, text, &mut each);
+        return if skip == 0 { one(message, text, &mut each) } else { ControlFlow::Continue(()) };
     }
     match serde_json::from_str(text) {
-        Ok(Batch::Commands(commands)) => commands.into_iter().for_each(|raw| one(message, raw.get(), &mut each)),
+        Ok(Batch::Commands(commands)) => {
+            commands.into_iter().skip(skip).try_for_each(|raw| one(message, raw.get(), &mut each))
+        }
         Ok(Batch::TooMany) => each(None, Err(Problem::new(ErrorCode::Limit, "more than 100 commands in one message"))),
         Err(_) => each(None, Err(not_json())),
     }
 }
 
-fn one(message: &Bytes, text: &str, each: &mut impl FnMut(Option<u64>, Result<Verb, Problem>)) {
+fn one(
+    message: &Bytes,
+    text: &str,
+    each: &mut impl FnMut(Option<u64>, Result<Verb, Problem>) -> ControlFlow<()>,
+) -> ControlFlow<()> {
     match serde_json::from_str::<Members<'_>>(text) {
         Ok(members) => match members.id() {
             Ok(id) => each(id, members.verb(message)),

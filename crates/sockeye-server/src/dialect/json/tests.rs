@@ -1,5 +1,5 @@
 //! The dialect by its bytes.
-use std::{sync::Arc, time::Duration};
+use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -14,7 +14,11 @@ use crate::dialect::{Credentials, ErrorCode, Farewell, Problem, Verb};
 
 fn read_all(message: &str) -> Vec<(Option<u64>, Result<Verb, Problem>)> {
     let mut all = Vec::new();
-    read(&Bytes::copy_from_slice(message.as_bytes()), |id, verb| all.push((id, verb)));
+    let flow = read(&Bytes::copy_from_slice(message.as_bytes()), 0, |id, verb| {
+        all.push((id, verb));
+        ControlFlow::Continue(())
+    });
+    assert!(flow.is_continue());
     all
 }
 
@@ -123,10 +127,11 @@ fn data_is_passed_on_byte_for_byte() {
 fn what_is_kept_is_what_it_weighs() {
     let payload = |message: &Bytes| {
         let mut payload = Bytes::new();
-        read(message, |_, verb| {
+        let _ = read(message, 0, |_, verb| {
             if let Ok(Verb::Hub(Request::Publish(_, draft))) = verb {
                 payload = draft.payload.bytes;
             }
+            ControlFlow::Continue(())
         });
         payload
     };
@@ -196,6 +201,24 @@ fn batches_are_bounded() {
         mixed.iter().map(|(id, verb)| (*id, verb.is_ok())).collect::<Vec<_>>(),
         [(Some(1), true), (None, false), (None, false), (Some(2), true)]
     );
+}
+
+/// Whoever breaks off goes on later with the command after the last one.
+#[test]
+fn a_message_may_be_taken_in_parts() {
+    for (message, count) in [(r#"[{"id":1,"ping":{}},7,{"id":3,"ping":{}}]"#, 3), (r#"{"id":1,"ping":{}}"#, 1)] {
+        let message = Bytes::from(message);
+        let mut ids = Vec::new();
+        for skip in 0..=count {
+            let before = ids.len();
+            let flow = read(&message, skip, |id, _| {
+                ids.push(id);
+                ControlFlow::Break(())
+            });
+            assert_eq!((flow.is_break(), ids.len() - before), (skip < count, usize::from(skip < count)));
+        }
+        assert_eq!(ids, [Some(1), None, Some(3)][..count]);
+    }
 }
 
 /// E12: nothing that is no name of a channel gets any further.
