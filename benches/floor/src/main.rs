@@ -1,5 +1,7 @@
 //! The floor: a TCP echo with no protocol, on one thread and one epoll. Each readiness costs one
 //! `recv` and one `send`; nothing is parsed, copied or allocated. No server can do less per message.
+//!
+//! `floor ADDRESS fanout` is the floor for a channel: what one connection sends goes to all others, with one `send` each.
 
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
@@ -16,6 +18,7 @@ struct Connection {
 
 fn main() -> io::Result<()> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:0".to_owned());
+    let fan_out = std::env::args().nth(2).is_some_and(|mode| mode == "fanout");
     let listener = TcpListener::bind(address)?;
     listener.set_nonblocking(true)?;
     println!("listening on http://{}/", listener.local_addr()?);
@@ -43,10 +46,33 @@ fn main() -> io::Result<()> {
             }
             let place = usize::try_from(event.data.u64()).map_err(io::Error::other)?;
             let Some(connection) = places[place].as_mut() else { continue };
-            if !connection.turn(&mut buffer) {
+            let lives =
+                if fan_out { tell_others(&mut places, place, &mut buffer) } else { connection.turn(&mut buffer) };
+            if !lives {
                 places[place] = None;
                 free.push(place);
             }
+        }
+    }
+}
+
+/// Sends what this connection has sent to all others. Says whether the connection lives on.
+fn tell_others(places: &mut [Option<Connection>], publisher: usize, buffer: &mut [u8]) -> bool {
+    loop {
+        let Some(connection) = places[publisher].as_mut() else { return false };
+        let read = match connection.stream.read(buffer) {
+            Ok(0) => return false,
+            Ok(count) => count,
+            Err(error) => return error.kind() == ErrorKind::WouldBlock,
+        };
+        for (_, other) in places.iter_mut().enumerate().filter(|(place, _)| *place != publisher) {
+            // The load generator reads before it publishes again, so that the kernel always has room.
+            if other.as_mut().is_some_and(|other| other.stream.write_all(&buffer[..read]).is_err()) {
+                *other = None;
+            }
+        }
+        if read < buffer.len() {
+            return true;
         }
     }
 }

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 const READ_BUFFER: usize = 256 * 1024;
 /// Round trips are recorded from 1 us to a minute, to three digits.
-const LONGEST_NS: u64 = 60_000_000_000;
+pub const LONGEST_NS: u64 = 60_000_000_000;
 
 #[derive(clap::Args)]
 pub struct Options {
@@ -296,7 +296,7 @@ impl fmt::Display for Report {
 
 /// Counts far below 2^53, for division.
 #[expect(clippy::cast_precision_loss, reason = "exact below 2^53")]
-fn float(count: u64) -> f64 {
+pub fn float(count: u64) -> f64 {
     count as f64
 }
 

@@ -2,7 +2,7 @@
 
 use crate::process::Memory;
 use crate::wire::{self, Wire};
-use crate::{Common, Failure, socket};
+use crate::{Common, Failure, channel, socket};
 use serde::Serialize;
 use std::fmt;
 use std::io::{Read, Write};
@@ -15,6 +15,9 @@ pub struct Options {
     /// No handshake: what a plain TCP echo holds
     #[arg(long)]
     raw: bool,
+    /// Sessions subscribed to this channel in place of echoes
+    #[arg(long, conflicts_with = "raw")]
+    channel: Option<String>,
     #[arg(long, default_value_t = 10_000)]
     connections: usize,
     /// Bytes in the message that each connection echoes once
@@ -42,12 +45,18 @@ pub fn run(options: &Options) -> Result<Report, Failure> {
     let wire = if options.raw { Wire::raw(options.payload) } else { Wire::websocket(wire::BINARY, options.payload) };
     let open = if options.raw { socket::open } else { socket::open_websocket };
     let empty = server.settled_memory()?;
+    let target = &options.common.target;
     let mut streams = (0..options.connections)
-        .map(|index| open(&options.common.target, socket::source(index)))
+        .map(|index| match &options.channel {
+            Some(channel) => channel::subscriber(target, index, channel),
+            None => open(target, socket::source(index)),
+        })
         .collect::<Result<Vec<_>, _>>()?;
     let after_handshake = server.settled_memory()? - empty;
-    for stream in &mut streams {
-        echo(stream, &wire)?;
+    if options.channel.is_none() {
+        for stream in &mut streams {
+            echo(stream, &wire)?;
+        }
     }
     let after_echo = server.settled_memory()? - empty;
     drop(streams);

@@ -1,10 +1,14 @@
 //! A load generator: one thread and one epoll drive all connections, so that what is measured is the
-//! server. `load echo` measures time, `load idle` memory, `load attack` memory under two attacks.
+//! server. `load echo` measures time, `load idle` memory, `load attack` memory under two attacks; `load fanout` and
+//! `load publish` the realtime server's channels.
 
 mod attack;
+mod channel;
 mod echo;
+mod fanout;
 mod idle;
 mod process;
+mod publish;
 mod socket;
 mod wire;
 
@@ -28,6 +32,10 @@ enum Mode {
     Echo(echo::Options),
     /// Connections that do nothing: private memory of the server for each
     Idle(idle::Options),
+    /// One publisher, many subscribers: server CPU per delivery
+    Fanout(fanout::Options),
+    /// Acknowledged publications: how long the answer takes
+    Publish(publish::Options),
     /// What a hostile peer can make the server hold
     #[command(subcommand)]
     Attack(attack::Attack),
@@ -53,6 +61,8 @@ fn main() -> Result<(), Failure> {
     match Cli::parse().mode {
         Mode::Echo(options) => print(options.common.json, &echo::run(&options)?),
         Mode::Idle(options) => print(options.common.json, &idle::run(&options)?),
+        Mode::Fanout(options) => print(options.common.json, &fanout::run(&options)?),
+        Mode::Publish(options) => print(options.common.json, &publish::run(&options)?),
         Mode::Attack(attack) => match attack {
             attack::Attack::Header(options) => print(options.common.json, &attack::header(&options)?),
             attack::Attack::Pings(options) => print(options.common.json, &attack::pings(&options)?),

@@ -7,10 +7,11 @@ use crate::{ChannelName, Epoch, Publication};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum StoreRequest {
-    /// What there is of a channel. Answered by [`StoreReply::Loaded`] or [`StoreReply::Failed`].
+    /// What there is of a channel. Answered by [`StoreReply::Loaded`] or [`StoreReply::NotLoaded`].
     Load(ChannelName),
-    /// Keep a publication. Answered by [`StoreReply::Appended`] once it would survive a crash, or by [`StoreReply::Failed`];
-    /// after that the store has to fail every append of that channel until it has been asked to load it again.
+    /// Keep a publication. Answered by [`StoreReply::Appended`] once it would survive a crash, or by
+    /// [`StoreReply::NotAppended`]; after that the store drops every append of that channel without a word, until it is asked
+    /// to load it again.
     Append(Append),
 }
 
@@ -25,7 +26,7 @@ pub struct Append {
     pub keep_from: u64,
 }
 
-/// What the store says.
+/// What the store says, for each channel in the order of the requests.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StoreReply {
@@ -33,8 +34,10 @@ pub enum StoreReply {
     Loaded(ChannelName, Loaded),
     /// The publication with this offset would survive a crash, and all of the channel before it.
     Appended(ChannelName, u64),
-    /// The last request for this channel, and those still on their way, could not be carried out.
-    Failed(ChannelName),
+    /// What there is of the channel cannot be said at the moment.
+    NotLoaded(ChannelName),
+    /// The next publication of the channel may be kept or not; loading the channel tells. Those behind it are not.
+    NotAppended(ChannelName),
 }
 
 /// A channel as the store has it.

@@ -388,9 +388,10 @@ fn when_the_store_fails_the_outcome_is_unknown_and_what_it_kept_is_made_good() {
         load(world, 9, &[]);
         world.ask(ann, publish("a", "1")).ask(ann, keyed("a", "2", "k"));
         let (worker, first) = appended(world);
-        appended(world);
+        let _second = appended(world);
         world.heard(bob);
-        world.store_replies(worker, StoreReply::Failed(name("a")));
+        world.store_replies(worker, StoreReply::NotAppended(name("a")));
+        world.store_replies(worker, StoreReply::NotAppended(name("a")));
         assert_eq!(world.heard(ann), ["failed Unavailable", "failed Unavailable"]);
         // It had kept the first one after all.
         load(world, 9, &[first]);
@@ -411,7 +412,7 @@ fn a_store_that_lost_something_is_told_of() {
         world.ask(ann, publish("a", "1"));
         let (worker, _) = appended(world);
         world.heard(bob);
-        world.store_replies(worker, StoreReply::Failed(name("a")));
+        world.store_replies(worker, StoreReply::NotAppended(name("a")));
         load(world, 10, &[]);
         assert_eq!(world.heard(bob), ["a lost 0 Store"]);
     });
@@ -423,7 +424,7 @@ fn a_store_that_cannot_be_read_is_asked_again() {
         let ann = world.open(0, "ann");
         world.ask(ann, subscribe("a")).ask(ann, publish("a", "1"));
         let (worker, _) = world.asked_of_store().unwrap();
-        world.store_replies(worker, StoreReply::Failed(name("a")));
+        world.store_replies(worker, StoreReply::NotLoaded(name("a")));
         assert_eq!(world.heard(ann), ["failed Unavailable", "failed Unavailable"]);
         world.ask(ann, subscribe("a"));
         load(world, 9, &[]);
@@ -453,10 +454,10 @@ fn what_a_store_says_is_believed_only_where_it_fits() {
         load(world, 9, &[]);
         world.ask(ann, publish("a", "1")).ask(ann, publish("a", "2")).ask(ann, publish("a", "3"));
         let (worker, one) = appended(world);
-        let (_, _two) = appended(world);
+        let _two = appended(world);
         let (_, three) = appended(world);
         world.store_replies(worker, StoreReply::Appended(name("a"), 77));
-        world.store_replies(worker, StoreReply::Failed(name("a")));
+        world.store_replies(worker, StoreReply::NotAppended(name("a")));
         world.heard(ann);
         load(world, 9, &[one, three]);
         assert_eq!(world.heard(ann), ["a lost 3 Store"], "a hole is no history");

@@ -54,7 +54,7 @@ pub struct Limits {
     /// Default: 1 MiB.
     pub max_message: usize,
     /// Bytes of one message that is [streamed](crate::Connection::set_streaming) and not held, in whatever frames. Such a message
-    /// may have a fragment more for each KiB. Crossing it closes with 1009. Default: 1 MiB, as
+    /// may have a fragment more for each KiB, inflated if it is compressed. Crossing it closes with 1009. Default: 1 MiB, as
     /// [`max_message`](Self::max_message).
     pub max_streamed: u64,
     /// Bytes of payload of one data frame, compared when its header is read, before the payload arrives. Crossing it

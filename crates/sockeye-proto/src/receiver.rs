@@ -69,6 +69,8 @@ struct Partial {
     checked: usize,
     fragments: usize,
     since: Instant,
+    /// Whether something of its payload came with this input.
+    has_grown: bool,
     /// Bytes that came before those of `payload` and have been handed out.
     delivered: u64,
     inflating: Option<Box<Inflating>>,
@@ -94,13 +96,16 @@ impl Receiver {
         self.inflater = Inflater::new(self.role, agreed);
     }
 
-    pub(crate) fn set_streaming(&mut self, on: bool, limits: &Limits) {
+    /// What was kept of a compressed message until there is a whole piece of it is inflated when parts are wanted.
+    pub(crate) fn set_streaming(&mut self, on: bool, limits: &Limits) -> Result<(), Fault> {
         self.streaming = on;
         if let Some(partial) = self.message.as_mut().filter(|partial| on || partial.delivered == 0)
-            && let Some(inflating) = &mut partial.inflating
+            && let (Some(inflating), Some(inflater)) = (&mut partial.inflating, &mut self.inflater)
         {
             inflating.set_limit(most_inflated(on, limits));
+            partial.inflate(inflater, on)?;
         }
+        Ok(())
     }
 
     #[inline]
@@ -112,22 +117,24 @@ impl Receiver {
     #[inline]
     pub(crate) fn take_part(&mut self) -> Option<Part> {
         let streaming = self.streaming;
-        let partial = self.message.as_mut().filter(|partial| streaming || partial.delivered > 0)?;
+        let partial = self.message.as_mut().filter(|partial| partial.is_streamed(streaming))?;
         partial.take_part(self.inflater.as_mut())
     }
 
-    /// Whether something was inflated that is to be handed out before there is more of it.
+    /// Whether there is a part that is to be handed out before anything that follows: more of the message, or its fault.
     #[inline]
-    fn has_inflated_part(&self) -> bool {
-        self.streaming
-            && self.message.as_ref().and_then(|partial| partial.inflating.as_ref()).is_some_and(|some| some.held() > 0)
+    fn has_part(&self) -> bool {
+        self.message.as_ref().is_some_and(|partial| partial.is_streamed(self.streaming) && partial.has_part())
     }
 
-    /// Time begins anew for a message of which something came, if nobody waits for the whole of it.
+    /// Time begins anew for a message of which something came just now, if nobody waits for the whole of it.
     #[inline]
     pub(crate) fn progressed(&mut self, now: Instant) {
         let streaming = self.streaming;
-        if let Some(partial) = self.message.as_mut().filter(|partial| streaming || partial.delivered > 0) {
+        if let Some(partial) = &mut self.message
+            && std::mem::take(&mut partial.has_grown)
+            && partial.is_streamed(streaming)
+        {
             partial.since = now;
         }
     }
@@ -160,7 +167,7 @@ impl Receiver {
                 Frame::Control { .. } => self.read_control(input, slot),
             };
             input = input.get_mut(used..).unwrap_or_default();
-            if !matches!(result, Ok(Step::More)) || self.has_inflated_part() {
+            if !matches!(result, Ok(Step::More)) || self.has_part() {
                 return (total.saturating_sub(input.len()), result);
             }
         }
@@ -276,25 +283,17 @@ impl Receiver {
         if header.opcode.is_control() {
             return Ok(());
         }
-        let (so_far, fragments, delivered, is_compressed) = match (&self.message, header.opcode) {
-            (Some(partial), OpCode::Continuation) => {
-                (partial.came(), partial.fragments, partial.delivered, partial.inflating.is_some())
-            }
+        let partial = match (self.message.as_deref(), header.opcode) {
             (None, OpCode::Continuation) => return Err(Fault::UnexpectedContinuation),
+            (partial, OpCode::Continuation) => partial,
             (Some(_), _) => return Err(Fault::UnfinishedMessage),
-            (None, _) => (0, 0, 0, is_compressed),
+            (None, _) => None,
         };
-        if self.streaming || delivered > 0 {
-            // What is handed out was inflated, and is limited where that is done.
-            let delivered = if is_compressed { 0 } else { delivered };
-            return admit_streamed(
-                header.len,
-                delivered.saturating_add(so_far as u64),
-                is_compressed,
-                fragments,
-                limits,
-            );
+        let is_compressed = partial.map_or(is_compressed, |partial| partial.inflating.is_some());
+        if partial.map_or(self.streaming, |partial| partial.is_streamed(self.streaming)) {
+            return admit_streamed(header.len, partial, is_compressed, limits);
         }
+        let (so_far, fragments) = partial.map_or((0, 0), |partial| (partial.came(), partial.fragments));
         let len = usize::try_from(header.len).unwrap_or(usize::MAX);
         if len > limits.max_frame {
             return Err(Fault::FrameTooBig);
@@ -366,12 +365,16 @@ impl Receiver {
 }
 
 /// A frame of a message that is handed out as it comes: what is not held may be longer.
-fn admit_streamed(len: u64, so_far: u64, is_compressed: bool, fragments: usize, limits: &Limits) -> Result<(), Fault> {
-    let most = if is_compressed { Inflating::max_streamed(limits) } else { limits.max_streamed };
+fn admit_streamed(len: u64, partial: Option<&Partial>, is_compressed: bool, limits: &Limits) -> Result<(), Fault> {
+    let (came, given, fragments) =
+        partial.map_or((0, 0, 0), |partial| (partial.came() as u64, partial.given(), partial.fragments));
+    // What comes out of a compressed message is limited where that is done.
+    let (so_far, most) =
+        if is_compressed { (came, Inflating::max_streamed(limits)) } else { (given, limits.max_streamed) };
     if so_far.saturating_add(len) > most {
         return Err(Fault::MessageTooBig);
     }
-    let more = usize::try_from(so_far / 1024).unwrap_or(usize::MAX);
+    let more = usize::try_from(given / 1024).unwrap_or(usize::MAX);
     if fragments >= limits.max_fragments.saturating_add(more) { Err(Fault::TooManyFragments) } else { Ok(()) }
 }
 
@@ -429,12 +432,27 @@ impl Kind {
 impl Partial {
     fn new(opcode: OpCode, now: Instant, inflating: Option<Box<Inflating>>) -> Self {
         let kind = Kind::new(opcode);
-        Self { kind, payload: Vec::new(), checked: 0, fragments: 0, since: now, delivered: 0, inflating }
+        Self {
+            kind,
+            payload: Vec::new(),
+            checked: 0,
+            fragments: 0,
+            since: now,
+            has_grown: false,
+            delivered: 0,
+            inflating,
+        }
     }
 
     /// Bytes of payload that came, compressed if the message is; but for those of a plain one that were handed out.
     fn came(&self) -> usize {
         self.inflating.as_ref().map_or(0, |inflating| inflating.consumed()).saturating_add(self.payload.len())
+    }
+
+    /// Bytes of the message itself: what was handed out and what will be, of a compressed one what was inflated.
+    fn given(&self) -> u64 {
+        let waiting = self.inflating.as_ref().map_or(self.payload.len(), |inflating| inflating.held());
+        self.delivered.saturating_add(waiting as u64)
     }
 
     /// Bytes of memory that it takes.
@@ -444,7 +462,7 @@ impl Partial {
 
     /// Bytes that may come before [`Self::inflate`] wants to see them.
     fn room(&self, streaming: bool) -> usize {
-        let piece = if streaming { STREAMED_PIECE } else { PIECE };
+        let piece = if self.is_streamed(streaming) { STREAMED_PIECE } else { PIECE };
         if self.inflating.is_some() { piece.saturating_sub(self.payload.len()).max(1) } else { usize::MAX }
     }
 
@@ -470,13 +488,14 @@ impl Partial {
             stream.feed(fresh).map_err(|_| Fault::InvalidUtf8)?;
         }
         let count = fresh.len() as u64;
+        self.has_grown |= count > 0;
         self.checked = self.payload.len();
         Ok(count)
     }
 
     /// Inflates a whole piece of a compressed message; or what there is of one, if it is wanted as it comes.
     fn inflate(&mut self, inflater: &mut Inflater, streaming: bool) -> Result<(), Fault> {
-        let least = if streaming { 1 } else { PIECE };
+        let least = if self.is_streamed(streaming) { 1 } else { PIECE };
         if let Some(inflating) = &mut self.inflating
             && self.payload.len() >= least
         {
@@ -499,6 +518,18 @@ impl Partial {
             MessageKind::Text => Event::Message(text(bytes)?),
             MessageKind::Binary => Event::Message(Message::Binary(bytes)),
         })
+    }
+
+    /// Whether it is handed out as it comes. Once some of it was, so is the rest, whatever is wanted of the messages after it.
+    fn is_streamed(&self, streaming: bool) -> bool {
+        streaming || self.delivered > 0
+    }
+
+    fn has_part(&self) -> bool {
+        match &self.inflating {
+            Some(inflating) => inflating.held() > 0,
+            None => !self.payload.is_empty(),
+        }
     }
 
     /// What has come since the last part: checked, and handed out instead of held.

@@ -8,7 +8,7 @@ mod deflate;
 use bytes::Bytes;
 use common::{BINARY, CONTINUATION, End, FIN, KIB, MIB, PING, RSV1, TEXT, with_limits};
 use deflate::{Agreed, Compressor, both, compressed, noise, takeover};
-use sockeye_proto::{Config, Deflate, DeflateParams, Message, Prepared, Role};
+use sockeye_proto::{Config, Deflate, DeflateParams, Event, Message, Prepared, Role};
 use zlib_rs::{DeflateConfig, DeflateFlush, Method, Strategy};
 
 const COMPRESSED_TEXT: u8 = FIN | RSV1 | TEXT;
@@ -457,6 +457,21 @@ fn bad_text_ends_a_long_compressed_message_before_its_end() {
     let payload = compressed(&bad);
     let mut end = server();
     end.feed_frame(RSV1 | TEXT, &payload[..20 * KIB]).assert_refused(1007, "invalid_utf8");
+}
+
+/// A message that does not shrink is given up while the compressor still has output that nobody wants. zlib-rs does not forget
+/// where in its buffer that began, and panicked over one of the next messages, whoever's it was.
+#[test]
+fn a_compressor_that_was_given_up_is_not_used_again() {
+    let agreed = both(&Deflate::default().level(1).and_then(|policy| policy.mem_level(1)).unwrap());
+    let [mut from, mut to] = [Role::Server, Role::Client].map(|role| agreed.end(role, Config::default()));
+    let numbers: String = (0..2_000_u32).map(|n| n.wrapping_mul(0x9e37_79b1).to_string()).collect();
+    for n in 0..40 {
+        from.send(noise(65_500 + n * 7, n as u64 * 77 + 3)).send(numbers.clone());
+        to.feed(&std::mem::take(&mut from.sent));
+        let events = std::mem::take(&mut to.events);
+        assert!(events.len() == 2 && events[1] == Event::Message(numbers.clone().into()));
+    }
 }
 
 #[test]

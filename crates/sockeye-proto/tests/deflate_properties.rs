@@ -125,6 +125,29 @@ proptest! {
         prop_assert_eq!(whole.closed, cut.closed);
     }
 
+    /// What a connection leaves in the thread's contexts when it ends in the middle of a message, received or given up, is none of
+    /// the next one's business.
+    #[test]
+    fn contexts_forget(
+        first in message(), limit in 1_usize..300_000, cut: prop::sample::Index, policy in policy(),
+        messages in prop::collection::vec(message(), 1..4),
+    ) {
+        let agreed = both(&policy);
+        let payload = compressed(first.as_bytes());
+        let mut wire = frame(Role::Client, FIN | RSV1 | BINARY, &payload);
+        wire.truncate(cut.index(wire.len() + 1));
+        let limited = with_limits(|limits| limits.max_message = limit);
+        agreed.end(Role::Server, limited).feed(&wire);
+        agreed.end(Role::Client, Config::default()).send(first);
+        let mut from = agreed.end(Role::Client, Config::default());
+        for message in &messages {
+            from.send(message.clone());
+        }
+        let mut to = agreed.end(Role::Server, Config::default());
+        to.feed(&from.sent);
+        prop_assert!(to.messages().into_iter().eq(&messages));
+    }
+
     /// D14, D6: noise is inflated or refused as another implementation does.
     #[test]
     fn d14_noise_agrees(payload in prop::collection::vec(any::<u8>(), 0..100)) {

@@ -1,10 +1,10 @@
 //! What a server is started with.
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use sockeye::{Deflate, OriginPolicy};
 use sockeye_hub::{ChannelOptions, HubOptions, Namespaces};
 
-use crate::{Calls, Site, Tls};
+use crate::{Calls, Site, Tls, store::StoreOptions};
 
 /// How a [`Server`](crate::Server) runs.
 ///
@@ -34,7 +34,7 @@ pub struct ServerOptions {
     pub max_message: usize,
     /// Frames a message to the echo may have. Default: 1,024.
     pub max_fragments: usize,
-    /// Compression for clients of the echo that offer it. Default: none.
+    /// Compression for clients of the hub and the echo that offer it. Default: none.
     pub deflate: Option<Deflate>,
     /// Who gets in at all.
     pub admission: Admission,
@@ -44,6 +44,8 @@ pub struct ServerOptions {
     pub hub: HubOptions,
     /// What holds for each session of the hub.
     pub session: SessionLimits,
+    /// Where durable channels are kept. `None`, the default, is nowhere: what is done with one is `unavailable`.
+    pub store: Option<StorePlace>,
     /// What clients can `call`. Default: nothing.
     pub calls: Calls,
     /// How long clients have to answer the Close frame when the server stops. Default: 5 s.
@@ -68,10 +70,20 @@ impl ServerOptions {
             namespaces: Arc::new(Namespaces::new(Some(ChannelOptions::default()))),
             hub: HubOptions::default(),
             session: SessionLimits::default(),
+            store: None,
             calls: Calls::default(),
             drain: Duration::from_secs(5),
         }
     }
+}
+
+/// Where durable channels are kept, and how.
+#[derive(Clone, Debug)]
+pub struct StorePlace {
+    /// The folder, which one server has at a time.
+    pub folder: PathBuf,
+    /// What holds there.
+    pub options: StoreOptions,
 }
 
 /// What one client of the hub may do, and what is kept for it.

@@ -28,7 +28,7 @@ mod tls;
 mod worker;
 
 pub use calls::{Call, CallError, Calls};
-pub use config::{Admission, ServerOptions, SessionLimits};
+pub use config::{Admission, ServerOptions, SessionLimits, StorePlace};
 pub use listen::{Server, StartError};
 pub use routes::{Demo, Site};
 /// What [`ServerOptions::namespaces`] and [`ServerOptions::hub`] are made of.

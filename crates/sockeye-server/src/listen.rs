@@ -27,6 +27,7 @@ use crate::{
     demo::Demos,
     dialect::json,
     exchange, session,
+    store::OpenError,
     tls::Acceptor,
     worker::{self, Common, Plan, Worker},
 };
@@ -82,7 +83,7 @@ impl Server {
         let common = Common { demos: Arc::new(demos), hub: Arc::new(hub), tls: tls.clone(), stop: stop.clone() };
         let door = Door { gate: Gate::new(options.admission.clone()), drain: options.drain };
         let start = |(index, (listener, plan))| start_worker(index, listener, plan, door.clone());
-        let workers = listeners.into_iter().zip(worker::plan(options, &common)).enumerate();
+        let workers = listeners.into_iter().zip(worker::plan(options, &common).map_err(StartError::Store)?).enumerate();
         match workers.map(start).collect::<io::Result<_>>() {
             Ok(workers) => Ok(Self { address, tls, stop, workers }),
             Err(source) => {
@@ -133,6 +134,8 @@ pub enum StartError {
     Thread(io::Error),
     /// The certificate, its key or the configuration of TLS cannot be used.
     Tls(TlsError),
+    /// The store of durable channels cannot be opened.
+    Store(OpenError),
     /// The address can be reached from elsewhere, and nothing says which pages may connect.
     OriginsNeeded,
 }
@@ -142,6 +145,7 @@ impl fmt::Display for StartError {
         match self {
             Self::Listen { address, source } => write!(f, "cannot listen on {address}: {source}"),
             Self::Tls(source) => write!(f, "cannot serve TLS: {source}"),
+            Self::Store(source) => write!(f, "cannot open the store: {source}"),
             Self::Thread(source) => write!(f, "cannot start a worker: {source}"),
             Self::OriginsNeeded => f.write_str(
                 "this address can be reached from other machines, so it has to be said which web pages may connect",

@@ -11,7 +11,7 @@ use common::{
     upgrade, within,
 };
 use serde_json::{Value, json};
-use sockeye_server::{Call, CallError, Calls, ChannelOptions, Namespaces};
+use sockeye_server::{Call, CallError, Calls, ChannelOptions, Namespaces, StorePlace, store::StoreOptions};
 
 fn hub() -> Running {
     Running::start(&hub_options())
@@ -305,6 +305,40 @@ async fn over_http2() {
         let heard: Value = serde_json::from_str(heard.as_text().unwrap()).unwrap();
         assert_eq!(data(&heard), number);
     }
+}
+
+/// "`ok` means stored", and it is there after a restart, with its positions and its keys.
+#[tokio::test]
+async fn durable_channels_outlive_the_server() {
+    let folder = common::tls::Folder::new();
+    let mut options = hub_options();
+    options.store = Some(StorePlace { folder: folder.path().join("store"), options: StoreOptions::default() });
+    let durable = ChannelOptions::with(|options| options.durable = true);
+    options.namespaces = Arc::new(Namespaces::new(None).and("kept", durable));
+    let mut position = Value::Null;
+    for number in 1..=3 {
+        let server = Running::start(&options);
+        let mut ann = Talk::to(&server).await;
+        let mut since = json!({"subscribe": "kept:a"});
+        if !position.is_null() {
+            since["since"] = json!({"epoch": position["epoch"], "offset": 0});
+        }
+        let begun = ann.done(since).await;
+        assert_eq!(begun["offset"], number - 1);
+        for offset in 1..number {
+            assert_eq!(data(&ann.hear().await), offset);
+        }
+        for _ in 0..2 {
+            position = ann.done(json!({"publish": "kept:a", "data": number, "key": number.to_string()})).await;
+            assert_eq!(position["offset"], number, "the key is one entry");
+        }
+        server.stop().await;
+    }
+    let mut without = options;
+    without.store = None;
+    let server = Running::start(&without);
+    let code = Talk::to(&server).await.refused(json!({"publish": "kept:a", "data": 1})).await;
+    assert_eq!(code, "unavailable");
 }
 
 /// `bye` with 1012 and a time to come back, then Close.

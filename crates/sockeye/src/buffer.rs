@@ -41,6 +41,7 @@ impl Rest {
         }
         let fresh = || Box::new(Input { bytes: Vec::new(), used: 0, read_at });
         let mut input = SPARE.take().unwrap_or_else(fresh);
+        input.bytes.reserve_exact(bytes.len());
         input.bytes.extend_from_slice(bytes);
         (input.used, input.read_at) = (0, read_at);
         Self(Some(input))
@@ -60,8 +61,37 @@ impl Rest {
             && let Some(mut spare) = self.0.take()
         {
             spare.bytes.clear();
-            SPARE.set(Some(spare));
+            // What came with an opening handshake may be more than one read brings.
+            if spare.bytes.capacity() <= SIZE {
+                SPARE.set(Some(spare));
+            }
         }
         count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of how many bytes the thread keeps the memory.
+    fn kept() -> usize {
+        let spare = SPARE.take();
+        let capacity = spare.as_ref().map_or(0, |spare| spare.bytes.capacity());
+        SPARE.set(spare);
+        capacity
+    }
+
+    #[test]
+    fn a_thread_keeps_no_more_than_a_buffer() {
+        let use_up = |len| assert_eq!(Rest::new(&vec![0; len], Instant::now()).feed(|input, _| input.len()), len);
+        // One after the other into the same memory, which grows.
+        for len in [40_000, 50_000, SIZE] {
+            use_up(len);
+            assert!((len..=SIZE).contains(&kept()), "{len}: {}", kept());
+        }
+        SPARE.take();
+        use_up(SIZE + 1);
+        assert_eq!(kept(), 0);
     }
 }

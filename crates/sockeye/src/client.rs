@@ -304,7 +304,7 @@ impl Client {
                 Err(error)
                     if error.code() == "no_extended_connect" && request.is_secure() && route.http != Http::One =>
                 {
-                    route.http = Http::One;
+                    route.stop_offering_http2();
                 }
                 Err(error) => {
                     request = self.redirects.follow(request, followed, error)?;

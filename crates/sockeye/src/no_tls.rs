@@ -7,6 +7,10 @@ pub(crate) type Config = Infallible;
 
 pub(crate) struct Tls(Infallible);
 
+pub(crate) fn stop_offering_http2(config: &mut Config) {
+    match *config {}
+}
+
 impl Tls {
     #[expect(clippy::unused_async, reason = "it stands in for one that waits")]
     pub(crate) async fn with(_host: &str, _config: Option<&Config>, _http: Http) -> Result<Self, Error> {

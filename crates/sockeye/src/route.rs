@@ -44,6 +44,14 @@ impl Route {
         }
     }
 
+    /// For a proxy, and for a server that chose HTTP/2 and takes no WebSocket over it.
+    pub(crate) fn stop_offering_http2(&mut self) {
+        self.http = Http::One;
+        if let Some(config) = &mut self.tls {
+            tls::stop_offering_http2(config);
+        }
+    }
+
     /// Opens a transport on which the opening handshake can begin.
     pub(crate) async fn open(&self, request: &ClientRequest) -> Result<Transport, Error> {
         let reaching = self.reach(request);

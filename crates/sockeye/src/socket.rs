@@ -76,11 +76,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// At most what one read brings (64 KiB) comes this way. Replies that are owed, and anything queued, wait for the next call
     /// of another method.
     pub fn try_recv(&mut self) -> Option<Message> {
+        if self.driver.connection.is_streaming() {
+            self.stop_streaming();
+        }
         self.driver.take_message()
     }
 
     /// [`recv`](Self::recv) with the pings and pongs that come as well: for tools that show or time them. Pings are answered
-    /// already, and the end is `None`, never [`Event::Closed`].
+    /// already; the end is `None`, never [`Event::Closed`]; and messages are whole, never [`Event::Part`].
     ///
     /// # Errors
     /// As [`recv`](Self::recv).
@@ -88,7 +91,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// # Cancel safety
     /// Nothing is lost.
     pub async fn recv_event(&mut self) -> Result<Option<Event>, Error> {
-        let event = poll_fn(|cx| self.driver.poll_event(cx)).await?;
+        if self.driver.connection.is_streaming() {
+            self.stop_streaming();
+        }
+        let event = poll_fn(|cx| self.poll_whole(cx)).await?;
         Ok(event.filter(|event| !matches!(event, Event::Closed(_))))
     }
 
@@ -112,6 +118,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
                 Ok(Some(Event::Part(part))) => self.discard(&part),
                 Ok(Some(_)) => {}
                 Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+
+    /// The next event that is no part of a message.
+    fn poll_whole(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Event>, Error>> {
+        loop {
+            match ready!(self.driver.poll_event(cx))? {
+                Some(Event::Part(part)) => self.discard(&part),
+                event => return Poll::Ready(Ok(event)),
             }
         }
     }
@@ -271,8 +287,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// The Close frame is queued at once. Call it again, or [`recv`](Self::recv), to go on waiting.
     pub async fn close(&mut self, code: CloseCode, reason: impl Into<CloseReason>) -> Result<CloseOutcome, Error> {
         self.start_close(code, reason);
+        self.leave_reading();
         loop {
-            match poll_fn(|cx| self.driver.poll_event(cx)).await? {
+            match poll_fn(|cx| self.poll_whole(cx)).await? {
                 Some(Event::Closed(outcome)) => return outcome.map_err(Error::protocol),
                 Some(_) => {}
                 None => return self.close_outcome().cloned().ok_or_else(Error::closed),

@@ -120,15 +120,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     #[cold]
     pub(crate) fn stop_streaming(&mut self) {
         self.driver.connection.set_streaming(false, now());
+        self.leave_reading();
+    }
+
+    /// The rest of the message that a reader has left is of no interest.
+    pub(crate) fn leave_reading(&mut self) {
         let is_whole = matches!(self.reading.as_deref(), Some(Reading::Open { part: Part { fin: true, .. }, .. }));
         self.reading = self.reading.take().filter(|_| !is_whole).map(|_| Box::new(Reading::Discarding));
     }
 
-    /// Passes over a part of a message that a reader has left in its middle.
+    /// Passes over a part of a message that a reader has left in its middle, or that nobody wants to begin with.
     pub(crate) fn discard(&mut self, part: &Part) {
-        if part.fin {
-            self.reading = None;
-        }
+        self.reading = (!part.fin).then(|| Box::new(Reading::Discarding));
     }
 
     /// Sends a message of unknown length, in parts: each [`write`](MessageWriter::write) is a frame (RFC 6455 section 5.4).

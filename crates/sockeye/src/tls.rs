@@ -98,6 +98,13 @@ fn offering_http2(config: &Config) -> Config {
     Arc::new(config)
 }
 
+/// The same configuration without `h2`, which a program's own may have offered.
+pub(crate) fn stop_offering_http2(config: &mut Config) {
+    if config.alpn_protocols.iter().any(|protocol| protocol == b"h2") {
+        Arc::make_mut(config).alpn_protocols.retain(|protocol| protocol != b"h2");
+    }
+}
+
 async fn platform() -> Result<Config, Error> {
     let provider = provider()?;
     let reading = spawn_blocking(|| with_platform_roots(provider));

@@ -2,14 +2,26 @@
 
 mod common;
 
-use std::time::Duration;
+use std::{
+    pin::pin,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
 
-use common::{BINARY, FIN, PING, PONG, accept_over, masked, read_frame, server, with_keepalive, within};
+use common::{
+    BINARY, FIN, PING, PONG, UPGRADE, accept_over, masked, read_frame, read_head, server, transport::Joined,
+    with_keepalive, within,
+};
 use sockeye::Config;
 use tokio::{
-    io::{AsyncWriteExt, BufStream, duplex},
+    io::{AsyncWriteExt, BufStream, BufWriter, duplex, simplex},
     time::sleep,
 };
+
+/// One poll, then the future is dropped.
+fn poll_once<F: Future>(future: F) -> Poll<F::Output> {
+    pin!(future).poll(&mut Context::from_waker(Waker::noop()))
+}
 
 /// Case 12.5.15: `try_recv` with nothing at hand told the keepalive of an old instant, so that a peer that had never been
 /// silent was asked for a sign of life.
@@ -67,4 +79,43 @@ async fn pings_during_a_flush_have_a_pong_each() {
         }
     })
     .await;
+}
+
+/// The same of the halves, which never had it.
+#[tokio::test(start_paused = true)]
+async fn pings_during_a_flush_have_a_pong_each_from_the_halves() {
+    const PINGS: u8 = 9;
+    for together in [false, true] {
+        let ((mut peer_read, write), (read, mut peer)) = (simplex(1_024), simplex(1_024));
+        peer.write_all(UPGRADE).await.unwrap();
+        let socket = sockeye::accept(Joined(read, BufWriter::new(write))).await.unwrap();
+        read_head(&mut peer_read).await;
+        let (mut sender, mut receiver) = socket.split();
+        // More than the pipe takes, less than the buffer before it.
+        sender.try_send(vec![0; 4_096]).unwrap();
+        assert!(poll_once(sender.flush()).is_pending());
+        let pings: Vec<_> = (0..PINGS).map(|number| masked(FIN | PING, &[number])).collect();
+        within(60, async {
+            if together {
+                peer.write_all(&pings.concat()).await.unwrap();
+                assert!(poll_once(receiver.recv()).is_pending());
+            } else {
+                for ping in pings {
+                    peer.write_all(&ping).await.unwrap();
+                    assert!(poll_once(receiver.recv()).is_pending());
+                }
+            }
+            let reading = async {
+                assert_eq!(read_frame(&mut peer_read).await.unwrap().0, FIN | BINARY);
+                for number in 0..PINGS {
+                    assert_eq!(read_frame(&mut peer_read).await.unwrap(), (FIN | PONG, vec![number]));
+                }
+            };
+            tokio::select! {
+                message = receiver.recv() => panic!("{message:?}"),
+                () = reading => {}
+            }
+        })
+        .await;
+    }
 }

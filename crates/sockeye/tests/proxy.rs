@@ -119,6 +119,32 @@ async fn tls_through_a_proxy_and_to_it() {
     }
 }
 
+/// A program's own configuration may offer `h2`, for the server; to its proxy HTTP/1.1 is spoken, and nothing else offered.
+#[cfg(feature = "ring")]
+#[tokio::test]
+async fn no_http2_is_offered_to_a_proxy() {
+    let identity = identity::Identity::local().alpn(&["h2", "http/1.1"]);
+    let ((listener, port), (proxy, proxy_port)) = (listen().await, listen().await);
+    let way = Proxy::new(&format!("https://localhost:{proxy_port}")).unwrap();
+    let mut config = identity.client_config();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let client = Client::new(&format!("ws://localhost:{port}/")).unwrap().tls(config).proxy(way);
+    let proxying = async {
+        let stream = identity.next(&proxy).await;
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
+        tunnel_once(stream, port).await
+    };
+    let serving = async {
+        let mut socket = sockeye::accept(listener.accept().await.unwrap().0).await.unwrap();
+        assert!(socket.recv().await.unwrap().is_none());
+    };
+    let talking = async {
+        let mut socket = client.connect().await.unwrap();
+        assert!(socket.close(CloseCode::NORMAL, "").await.unwrap().is_clean());
+    };
+    within(20, Box::pin(async { tokio::join!(proxying, serving, talking) })).await;
+}
+
 /// What connecting comes to when this is the proxy's answer.
 async fn answered(answer: &[u8]) -> Error {
     let (proxy, port) = listen().await;

@@ -14,7 +14,7 @@ use common::{
     BINARY, CLOSE, CONTINUATION, Dice, FIN, KIB, MIB, PING, PONG, TEXT, assert_passed, head, masked, pair, read_frame,
     server, transport::Flaky, within,
 };
-use sockeye::{CloseCode, Config, Message, MessageKind, SendError, WebSocket};
+use sockeye::{CloseCode, Config, Event, Message, MessageKind, SendError, WebSocket};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
     task::unconstrained,
@@ -134,9 +134,10 @@ async fn text_in_parts_with_pings_between() {
         let receiving = async {
             // Longer than `message_timeout`, but something comes all the time.
             assert_eq!(read_all(&mut socket).await, (MessageKind::Text, fish.to_vec()));
-            // It came together with its fault.
-            let error = socket.reader().await.unwrap_err();
-            assert_eq!(error.code(), "invalid_utf8");
+            // It came together with its fault, and before it.
+            let mut reader = socket.reader().await.unwrap().unwrap();
+            assert_eq!(reader.read().await.unwrap().unwrap(), fish[..2]);
+            assert_eq!(reader.read().await.unwrap_err().code(), "invalid_utf8");
         };
         tokio::join!(sending, receiving);
     })
@@ -500,6 +501,42 @@ async fn readers_take_what_came_whole() {
         }
         assert_eq!(socket.recv().await.unwrap().unwrap(), Message::from("one"));
         assert_eq!(read_all(&mut socket).await, (MessageKind::Text, b"two".to_vec()));
+    })
+    .await;
+}
+
+/// What a reader has left of a message is passed over by whatever else receives; and no reader begins where that got to.
+#[tokio::test(start_paused = true)]
+async fn whatever_receives_passes_over_what_a_reader_left() {
+    for (name, way) in [("recv_event", 0), ("try_recv", 1), ("close", 2)] {
+        let (mut socket, mut peer) = server(KIB, Config::default()).await;
+        within(60, async {
+            peer.write_all(&masked(TEXT, b"one, ")).await.unwrap();
+            let mut reader = socket.reader().await.unwrap().unwrap();
+            assert_eq!(reader.read().await.unwrap().unwrap(), "one, ");
+            peer.write_all(&masked(CONTINUATION, b"more, ")).await.unwrap();
+            match way {
+                0 => assert!(poll_once(socket.recv_event()).is_pending(), "it gives no parts"),
+                1 => assert_eq!(socket.try_recv(), None),
+                _ => assert!(poll_once(socket.close(CloseCode::NORMAL, "")).is_pending()),
+            }
+            assert!(poll_once(socket.reader()).is_pending(), "{name}: a message with a hole in it");
+            peer.write_all(&masked(FIN, b"all")).await.unwrap();
+            peer.write_all(&masked(FIN | TEXT, b"two")).await.unwrap();
+            assert_eq!(read_all(&mut socket).await.1, b"two", "{name}");
+        })
+        .await;
+    }
+    // And nothing that follows it is lost.
+    let (mut socket, mut peer) = server(KIB, Config::default()).await;
+    within(60, async {
+        peer.write_all(&masked(TEXT, b"one, ")).await.unwrap();
+        assert!(socket.reader().await.unwrap().is_some());
+        peer.write_all(&masked(FIN, b"all")).await.unwrap();
+        peer.write_all(&masked(FIN | PING, b"?")).await.unwrap();
+        assert!(matches!(socket.recv_event().await.unwrap(), Some(Event::Ping(_))));
+        peer.write_all(&masked(FIN | TEXT, b"two")).await.unwrap();
+        assert_eq!(read_all(&mut socket).await.1, b"two");
     })
     .await;
 }

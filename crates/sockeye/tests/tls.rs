@@ -214,6 +214,32 @@ mod with_ring {
         within(20, Box::pin(async { tokio::join!(echo_once(&listener, &identity), talking) })).await;
     }
 
+    /// A server that takes no WebSocket over HTTP/2 is asked again over HTTP/1.1, also if the program's own configuration offers
+    /// `h2`: the second time it does not.
+    #[cfg(feature = "http2")]
+    #[tokio::test]
+    async fn http2_is_offered_once() {
+        let identity = Identity::local().alpn(&["h2", "http/1.1"]);
+        for own in [&[][..], &[&b"h2"[..], b"http/1.1"]] {
+            let mut config = identity.client_config();
+            config.alpn_protocols = own.iter().map(|name| name.to_vec()).collect();
+            let (listener, port) = listen().await;
+            let client = sockeye::Client::new(&format!("wss://localhost:{port}/")).unwrap().tls(config).http2();
+            let talking = async {
+                let mut socket = client.connect().await.unwrap();
+                assert!(socket.close(CloseCode::NORMAL, "").await.unwrap().is_clean());
+            };
+            let serving = async {
+                let io = identity.next(&listener).await;
+                assert_eq!(io.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+                let mut connection = h2::server::handshake(io).await.unwrap();
+                assert!(!matches!(connection.accept().await, Some(Ok(_))), "nothing is asked of it");
+                echo_once(&listener, &identity).await;
+            };
+            within(20, Box::pin(async { tokio::join!(serving, talking) })).await;
+        }
+    }
+
     /// If ALPN chose a protocol that is not spoken, not one byte of another is sent.
     #[tokio::test]
     async fn another_protocol_by_alpn() {

@@ -10,14 +10,15 @@ use crate::{
 };
 
 /// A session of a hub. The key of one that is over is never another's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionKey {
     index: u32,
     generation: u32,
 }
 
 impl SessionKey {
-    /// A small number that no other open session of this hub has: hosts can keep theirs in a `Vec`.
+    /// A small number that no other open session of this hub has: hosts can keep theirs in a `Vec`. Once the hub has ended a
+    /// session ([`Event::Closing`]) the next one may have it.
     #[must_use]
     pub fn index(self) -> usize {
         self.index as usize

@@ -22,13 +22,14 @@ const RETRY: Duration = Duration::from_secs(1);
 /// A channel at home.
 ///
 /// ```text
-///            durable                 loaded
-///  new ──────────────▶ Loading ─────────────────▶ Ready
-///   │                   ▲    │ failed              │  │ failed: what waits for the store is
-///   │ not durable       │    ▼                     │  │ answered `unavailable`
-///   └──────▶ Ready      └─ Broken ◀── (1 s) ──     │  │
-///                       ▲                          │  │
-///                       └── asked again: Loading ◀─┴──┘
+///       not durable
+///  new ──────────────────────────────────▶ Ready
+///   │ durable               loaded         ▲  │ not appended: what is on its way
+///   └──────────▶ Loading ──────────────────┘  │ to the store is answered `unavailable`
+///                 ▲  ▲ ◀──────────────────────┘
+///  followed still │  │ not loaded: all that waits is answered `unavailable`
+///   (after 1 s)   │  ▼
+///                Broken ──▶ gone, if nobody follows
 /// ```
 #[derive(Debug)]
 pub(super) struct Channel {
@@ -413,21 +414,14 @@ impl Channel {
         keys
     }
 
-    /// The store could not do what it was asked last.
-    pub(super) fn failed(&mut self, now: Now, out: &mut impl Out) {
-        match self.state {
-            State::Broken(_) => return,
-            // All it has on its way fails; what there is of it, the store has to say.
-            State::Ready => {
-                self.state = State::Loading;
-                out.store(StoreRequest::Load(self.name.clone()));
-            }
-            State::Loading => {
-                let again = now.instant.checked_add(RETRY).unwrap_or(now.instant);
-                self.state = State::Broken(again);
-            }
+    /// The store may have kept the next append or not, and those behind it not. What there is of them, the store has to say.
+    pub(super) fn not_appended(&mut self, out: &mut impl Out) {
+        let is_append = |pending: &Pending| matches!(pending, Pending::Append { .. });
+        if !matches!(self.state, State::Ready) || !self.pending.iter().any(is_append) {
+            return;
         }
-        let reading_fails_too = matches!(self.state, State::Broken(_));
+        self.state = State::Loading;
+        out.store(StoreRequest::Load(self.name.clone()));
         for pending in std::mem::take(&mut self.pending) {
             match pending {
                 Pending::Append { key, to, ticket, .. } => {
@@ -437,8 +431,20 @@ impl Channel {
                     answer(to, &self.name, ticket, Err(unavailable()), out);
                 }
                 Pending::Repeat { to, ticket, .. } => answer(to, &self.name, ticket, Err(unavailable()), out),
-                Pending::Ask(from, ask) if reading_fails_too => refuse(from, ask, unavailable(), out),
                 ask @ Pending::Ask(..) => self.pending.push_back(ask),
+            }
+        }
+    }
+
+    /// The store cannot say what there is.
+    pub(super) fn not_loaded(&mut self, now: Now, out: &mut impl Out) {
+        if !matches!(self.state, State::Loading) {
+            return;
+        }
+        self.state = State::Broken(now.instant.checked_add(RETRY).unwrap_or(now.instant));
+        for pending in std::mem::take(&mut self.pending) {
+            if let Pending::Ask(from, ask) = pending {
+                refuse(from, ask, unavailable(), out);
             }
         }
     }
@@ -489,7 +495,9 @@ impl Channel {
             at = sooner(at, Some(again));
         }
         if self.followers.is_empty() {
-            at = sooner(at, self.idle_since.checked_add(self.stays_for()));
+            // Once that is over it stays for other reasons, whose end is looked at by itself.
+            let idle_at = self.idle_since.checked_add(self.stays_for());
+            at = sooner(at, idle_at.filter(|at| *at > now.instant));
         }
         at
     }

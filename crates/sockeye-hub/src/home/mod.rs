@@ -56,13 +56,17 @@ impl Homes {
 
     /// Handles what the store says. A reply for a channel that is not here any more means nothing.
     pub(crate) fn stored(&mut self, reply: StoreReply, now: Now, out: &mut impl Out) {
-        let (StoreReply::Loaded(name, _) | StoreReply::Appended(name, _) | StoreReply::Failed(name)) = &reply;
+        let (StoreReply::Loaded(name, _)
+        | StoreReply::NotLoaded(name)
+        | StoreReply::Appended(name, _)
+        | StoreReply::NotAppended(name)) = &reply;
         let name = name.clone();
         if let Some(channel) = self.channels.get_mut(&name) {
             match reply {
                 StoreReply::Loaded(_, loaded) => channel.loaded(loaded, now, out),
+                StoreReply::NotLoaded(_) => channel.not_loaded(now, out),
                 StoreReply::Appended(_, offset) => channel.appended(offset, now, out),
-                StoreReply::Failed(_) => channel.failed(now, out),
+                StoreReply::NotAppended(_) => channel.not_appended(out),
             }
         }
         self.settle(&name, now);

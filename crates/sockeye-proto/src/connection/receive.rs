@@ -121,13 +121,16 @@ impl ReceiveHalf {
         }
     }
 
-    /// Whether messages are handed out as they come ([`Event::Part`]), instead of when they are whole. One that is whole in the
-    /// input is an [`Event::Message`] all the same, and the parts of one that has begun to be handed out go on coming.
+    /// Whether messages are handed out as they come ([`Event::Part`]), instead of when they are whole. One that is a single frame,
+    /// whole in the input, is an [`Event::Message`] all the same, and the parts of one that has begun to be handed out go on
+    /// coming. A part comes before whatever follows it, be it the fault that ends its message.
     ///
     /// A streamed message has a limit of its own, [`max_streamed`](crate::Limits::max_streamed), since it is not held. Its
     /// [`message_timeout`](crate::Limits::message_timeout) begins anew with whatever comes of it.
     pub fn set_streaming(&mut self, on: bool, now: Instant) {
-        self.receiver.set_streaming(on, &self.config.limits);
+        if let Err(fault) = self.receiver.set_streaming(on, &self.config.limits) {
+            self.fail(fault, now);
+        }
         if !on && self.receiver.held_when_whole() > self.config.limits.max_message {
             self.fail(Fault::MessageTooBig, now);
         }

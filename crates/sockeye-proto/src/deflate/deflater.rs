@@ -97,12 +97,21 @@ fn compress(form: FormKey, window: &[u8], message: &[u8]) -> Option<Bytes> {
             // Between streams a raw one takes any dictionary.
             let _ = deflate.set_dictionary(window);
         }
-        pool::with_scratch(|scratch| run(deflate, message, most, scratch))
+        pool::with_scratch(|scratch| {
+            let mut is_done = false;
+            (run(deflate, message, most, scratch, &mut is_done), is_done)
+        })
     })
 }
 
-/// `None` if `most` bytes come out, or more.
-fn run(deflate: &mut Deflate, mut message: &[u8], most: usize, scratch: &mut [u8]) -> Option<Bytes> {
+/// `None` if `most` bytes come out, or more. `is_done` is set once all that comes out has come.
+fn run(
+    deflate: &mut Deflate,
+    mut message: &[u8],
+    most: usize,
+    scratch: &mut [u8],
+    is_done: &mut bool,
+) -> Option<Bytes> {
     let mut before = Vec::new();
     loop {
         let (total_in, total_out) = (deflate.total_in(), deflate.total_out());
@@ -111,11 +120,12 @@ fn run(deflate: &mut Deflate, mut message: &[u8], most: usize, scratch: &mut [u8
         let written = usize::try_from(deflate.total_out().saturating_sub(total_out)).ok()?;
         message = message.get(used..)?;
         let output = scratch.get(..written)?;
+        // A flush is done when it left room.
+        *is_done = written < scratch.len() && message.is_empty();
         if before.len().saturating_add(written) >= most {
             return None;
         }
-        // A flush is done when it left room.
-        if written < scratch.len() && message.is_empty() {
+        if *is_done {
             if before.is_empty() {
                 return output.strip_suffix(&TAIL).map(Bytes::copy_from_slice);
             }

@@ -49,14 +49,19 @@ pub(super) fn with_scratch<T>(f: impl FnOnce(&mut [u8]) -> T) -> T {
     result
 }
 
-/// Lends a compressor in its first state.
-pub(super) fn with_compressor<T>(key: Key, f: impl FnOnce(&mut Deflate) -> T) -> T {
+/// Lends a compressor in its first state. `f` also says whether it took all of its output: only then is it lent again.
+///
+/// zlib-rs 0.6.8 keeps its place in output that nobody took when it is reset, and panics over a later message, for want of room.
+pub(super) fn with_compressor<T>(key: Key, f: impl FnOnce(&mut Deflate) -> (T, bool)) -> T {
     let pooled = with(|pool| {
         let at = pool.compressors.iter().position(|(of, _)| *of == key)?;
         Some(pool.compressors.remove(at).1)
     });
     let mut compressor = pooled.unwrap_or_else(|| new_compressor(key));
-    let result = f(&mut compressor);
+    let (result, is_done) = f(&mut compressor);
+    if !is_done {
+        return result;
+    }
     compressor.reset();
     with(|pool| {
         if pool.compressors.len() >= MAX_COMPRESSORS {

@@ -32,7 +32,7 @@ use crate::{
     permit::Permit,
     routes::Service,
     session,
-    store::{NoStore, Sink, Store},
+    store::{DurableStore, NoStore, OpenError, Sink, Store},
     tls::Acceptor,
 };
 
@@ -85,7 +85,7 @@ pub(crate) struct Worker {
 }
 
 /// The plans of all workers of a server.
-pub(crate) fn plan(options: &ServerOptions, common: &Common) -> Vec<Plan> {
+pub(crate) fn plan(options: &ServerOptions, common: &Common) -> Result<Vec<Plan>, OpenError> {
     let workers = options.workers.clamp(1, usize::from(u16::MAX));
     let (sinks, replies): (Vec<Sink>, Vec<_>) = (0..workers)
         .map(|_| {
@@ -102,14 +102,17 @@ pub(crate) fn plan(options: &ServerOptions, common: &Common) -> Vec<Plan> {
         workers: worker_id(workers).0,
         namespaces: Arc::clone(&options.namespaces),
         options: hub_options,
-        store: Arc::new(NoStore::new(sinks)),
+        store: match &options.store {
+            Some(place) => Arc::new(DurableStore::open(&place.folder, place.options.clone(), sinks)?),
+            None => Arc::new(NoStore::new(sinks)),
+        },
         permit: Arc::new(Permit),
         limits: Arc::new(options.session.clone()),
         calls: Arc::new(options.calls.clone()),
         everybody: everybody.into(),
     };
     let ends = lanes(workers).into_iter().zip(replies).zip(errands).enumerate();
-    ends.map(|(index, (((outward, inward), replies), errands))| Plan {
+    let plans = ends.map(|(index, (((outward, inward), replies), errands))| Plan {
         common: common.clone(),
         hub: hub.clone(),
         index,
@@ -117,8 +120,8 @@ pub(crate) fn plan(options: &ServerOptions, common: &Common) -> Vec<Plan> {
         inward,
         replies,
         errands,
-    })
-    .collect()
+    });
+    Ok(plans.collect())
 }
 
 impl Plan {

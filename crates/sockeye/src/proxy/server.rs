@@ -15,7 +15,7 @@ use url::{Host, Url};
 use crate::{
     Error, Transport,
     dial::{dial, lookup},
-    route::{Http, Route},
+    route::Route,
     tls::Tls,
 };
 
@@ -78,7 +78,10 @@ impl Server {
                 self.connect_through(transport, request).await
             }
             Scheme::Https => {
-                let tls = Tls::with(&self.host, route.tls.as_ref(), Http::One).await?;
+                // HTTP/1.1 is spoken to it, whatever is offered to the server.
+                let mut route = route.clone();
+                route.stop_offering_http2();
+                let tls = Tls::with(&self.host, route.tls.as_ref(), route.http).await?;
                 let transport = tls.secure(Transport::tcp(self.dial().await?)).await?;
                 self.connect_through(transport, request).await
             }
