@@ -100,12 +100,18 @@ impl Crew {
         Some(key)
     }
 
-    /// Ends all sessions, each with a farewell of its own.
-    pub(super) fn end_all(&mut self, mut farewell: impl FnMut() -> Farewell) {
-        for (key, outlet) in self.outlets.iter().flatten() {
+    /// Ends the sessions that are meant, each with a farewell of its own; says how many they were.
+    pub(super) fn end_those(
+        &mut self,
+        mut farewell: impl FnMut() -> Farewell,
+        mut is_meant: impl FnMut(SessionKey) -> bool,
+    ) -> usize {
+        let before = self.over.len();
+        for (key, outlet) in self.outlets.iter().flatten().filter(|(key, _)| is_meant(*key)) {
             outlet.end(farewell());
             self.over.push(*key);
         }
+        self.over.len() - before
     }
 
     /// Writes what the turn has put.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use rand::Rng;
-use sockeye_hub::{Done, Event, Failure, FailureCode, Hub, Now, Publication, Request, SessionKey};
+use sockeye_hub::{Done, Event, Failure, FailureCode, Hub, Now, Publication, Request, SessionId, SessionKey};
 use tokio::{
     sync::{Notify, oneshot},
     task::unconstrained,
@@ -133,6 +133,21 @@ impl Local {
         look(&self.state.borrow().hub)
     }
 
+    /// Ends the sessions that are meant, and says how many they were.
+    #[allow(dead_code, reason = "what ends sessions over HTTP asks here")]
+    pub(crate) fn dismiss(&self, farewell: Farewell, is_meant: impl Fn(SessionId, &Principal) -> bool) -> usize {
+        self.turn(|hub, crew, _| {
+            crew.end_those(
+                || farewell,
+                |key| {
+                    let id = hub.session_id(key);
+                    let who = hub.principal_mut(key);
+                    id.zip(who).is_some_and(|(id, who)| is_meant(id, who))
+                },
+            )
+        })
+    }
+
     /// What others have told or asked this worker.
     pub(super) fn arrived(&self, mut batch: Batch) {
         self.turn(|hub, crew, now| {
@@ -172,7 +187,7 @@ impl Local {
     /// Ends every session: the server stops, and tells each client when to come back.
     pub(super) fn stop(&self) {
         self.is_leaving.set(true);
-        self.turn(|_, crew, _| crew.end_all(farewell));
+        self.turn(|_, crew, _| crew.end_those(farewell, |_| true));
     }
 
     /// From here on nothing is done any more.

@@ -3,6 +3,8 @@ mod crew;
 mod lanes;
 mod local;
 mod pump;
+#[cfg(test)]
+mod tests;
 
 use std::{rc::Rc, sync::Arc};
 
@@ -10,7 +12,10 @@ use rand::Rng;
 use sockeye::{HandshakeLimits, ServerConfig, WebSocket};
 use sockeye_hub::{Hub, HubOptions, Namespaces, StoreReply};
 use tokio::{
-    sync::mpsc::{Receiver, Sender, UnboundedReceiver, channel, unbounded_channel},
+    sync::{
+        mpsc::{Receiver, Sender, UnboundedReceiver, channel, unbounded_channel},
+        oneshot,
+    },
     task::spawn_local,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -80,8 +85,7 @@ pub(crate) struct Worker {
     /// Everything that runs for a connection, so that stopping can wait for it.
     pub(crate) tasks: TaskTracker,
     /// Every worker of the server, this one too.
-    #[allow(dead_code, reason = "what lists channels and ends sessions over HTTP asks all workers")]
-    pub(crate) everybody: Arc<[Sender<Errand>]>,
+    everybody: Arc<[Sender<Errand>]>,
 }
 
 /// The plans of all workers of a server.
@@ -189,6 +193,30 @@ impl Worker {
                 drop(ticket);
             }),
         };
+    }
+
+    /// Has something done by every worker, and gathers what they say. A worker that has too many errands, or has stopped, says
+    /// nothing.
+    ///
+    /// # Cancel safety
+    /// Dropped, what was begun is done.
+    #[allow(dead_code, reason = "what lists channels and ends sessions over HTTP asks all workers")]
+    pub(crate) async fn ask_everybody<T: Send + 'static>(
+        &self,
+        errand: impl Fn(&Local) -> T + Clone + Send + 'static,
+    ) -> Vec<T> {
+        let answers = self.everybody.iter().filter_map(|worker| {
+            let (reply, answer) = oneshot::channel();
+            let errand = errand.clone();
+            // Who asked may have left.
+            let errand: Errand = Box::new(move |local| drop(reply.send(errand(local))));
+            worker.try_send(errand).ok().map(|()| answer)
+        });
+        let mut said = Vec::new();
+        for answer in answers.collect::<Vec<_>>() {
+            said.extend(answer.await.ok());
+        }
+        said
     }
 
     /// The server stops: every client of the hub is told.
