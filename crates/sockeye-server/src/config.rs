@@ -20,7 +20,7 @@ mod start;
 mod suggest;
 mod units;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 pub use load::{Loaded, Sources};
 pub use mistake::{Mistake, Mistakes, Place};
@@ -33,8 +33,9 @@ pub use schema::{
 pub use secret::{Secret, SecretsFile};
 
 use sockeye::{Deflate, OriginPolicy};
+use sockeye_hub::{ChannelOptions, HubOptions, Namespaces};
 
-use crate::{Site, Tls};
+use crate::{Calls, Site, Tls, store::StoreOptions};
 
 /// How a [`Server`](crate::Server) runs.
 ///
@@ -64,10 +65,20 @@ pub struct ServerOptions {
     pub max_message: usize,
     /// Frames a message to the echo may have. Default: 1,024.
     pub max_fragments: usize,
-    /// Compression for clients of the echo that offer it. Default: none.
+    /// Compression for clients of the hub and the echo that offer it. Default: none.
     pub deflate: Option<Deflate>,
     /// Who gets in at all.
     pub admission: Admission,
+    /// Which channels there are, and what holds for them. Default: those of the default namespace, with default options.
+    pub namespaces: Arc<Namespaces>,
+    /// What holds for the hub of each worker. Its `placement` is chosen anew at each start.
+    pub hub: HubOptions,
+    /// What holds for each session of the hub.
+    pub session: SessionLimits,
+    /// Where durable channels are kept. `None`, the default, is nowhere: what is done with one is `unavailable`.
+    pub store: Option<StorePlace>,
+    /// What clients can `call`. Default: nothing.
+    pub calls: Calls,
     /// How long clients have to answer the Close frame when the server stops. Default: 5 s.
     pub drain: Duration,
 }
@@ -87,7 +98,51 @@ impl ServerOptions {
             max_fragments: limits.max_fragments,
             deflate: None,
             admission: Admission::default(),
+            namespaces: Arc::new(Namespaces::new(Some(ChannelOptions::default()))),
+            hub: HubOptions::default(),
+            session: SessionLimits::default(),
+            store: None,
+            calls: Calls::default(),
             drain: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Where durable channels are kept, and how.
+#[derive(Clone, Debug)]
+pub struct StorePlace {
+    /// The folder, which one server has at a time.
+    pub folder: PathBuf,
+    /// What holds there.
+    pub options: StoreOptions,
+}
+
+/// What one client of the hub may do, and what is kept for it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SessionLimits {
+    /// Commands a second in the long run; more are answered with `rate_limited`. Default: 100.
+    pub commands_per_second: u32,
+    /// Commands at once after a quiet time. Default: 200.
+    pub commands_burst: u32,
+    /// Commands answered so, less those that were done meanwhile, after which the connection is closed with 4108.
+    /// Default: 1,000.
+    pub commands_refused: u16,
+    /// Bytes waiting in a connection's output above which it is not read, and publications wait in the hub: there the
+    /// channel's policy for slow subscribers holds. Default: 256 KiB.
+    pub soft_output: usize,
+    /// Bytes of everything else that may wait there; beyond it the connection is closed with 4101. Default: 1 MiB.
+    pub hard_output: usize,
+}
+
+impl Default for SessionLimits {
+    fn default() -> Self {
+        Self {
+            commands_per_second: 100,
+            commands_burst: 200,
+            commands_refused: 1_000,
+            soft_output: 256 * 1024,
+            hard_output: 1024 * 1024,
         }
     }
 }

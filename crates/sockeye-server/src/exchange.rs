@@ -39,9 +39,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Io for S {}
 /// this one may be dropped when the server stops.
 pub(crate) async fn serve(stream: TcpStream, worker: Worker, ticket: Ticket) {
     // Whoever comes has shaken hands and asked for something by then, however many layers that takes.
-    let deadline = Instant::now() + worker.demos.handshake_limits().timeout;
-    let limits = worker.demos.handshake_limits();
-    let ended = match &worker.tls {
+    let deadline = Instant::now() + worker.handshake_limits().timeout;
+    let limits = worker.handshake_limits();
+    let ended = match worker.tls() {
         None => match sniff(stream, until(deadline, limits)).await {
             Ok(Start::Http1(stream, start)) => exchange(stream, start, &worker, ticket, deadline).await,
             Ok(Start::Http2(stream)) => return http2::spawn(stream, worker, ticket, deadline),
@@ -122,20 +122,19 @@ async fn exchange(
     ticket: Ticket,
     deadline: Instant,
 ) -> Result<(), Error> {
-    let demos = &worker.demos;
     let mut rest = start;
-    let mut limits = until(deadline, demos.handshake_limits());
+    let mut limits = until(deadline, worker.handshake_limits());
     for served in 1..=MAX_REQUESTS {
         let http = HttpRequest::read(stream, rest, &limits).await?;
-        limits = demos.handshake_limits();
+        limits = worker.handshake_limits();
         if http.is_upgrade() {
             return upgrade(http, worker, ticket).await;
         }
-        let answer = match answer(http.request(), demos.site()) {
+        let answer = match answer(http.request(), worker.demos().site()) {
             Ok(answer) => answer,
             Err(refusal) => return Err(http.reject(refusal).await),
         };
-        let last = wants_close(http.request()) || served == MAX_REQUESTS || worker.stop.is_cancelled();
+        let last = wants_close(http.request()) || served == MAX_REQUESTS || worker.stop().is_cancelled();
         (_, stream, rest) = http.into_parts();
         // Whoever does not take the answer is as slow as whoever does not finish the request.
         timeout(limits.timeout, write(&mut stream, answer, last)).await.map_err(io::Error::from)??;
@@ -154,11 +153,11 @@ fn until(deadline: Instant, mut limits: HandshakeLimits) -> HandshakeLimits {
 
 /// Shakes hands and hands the socket to a task of its own, since this one has the size of an HTTP exchange.
 async fn upgrade(http: HttpRequest<impl Io>, worker: &Worker, ticket: Ticket) -> Result<(), Error> {
-    let Some(demo) = worker.demos.site().socket(http.request().uri().path()) else {
+    let Some(service) = worker.demos().site().socket(http.request().uri().path()) else {
         return Err(http.reject(Refusal::not_found()).await);
     };
-    let handshake = http.handshake(worker.demos.config(demo)).await?;
-    let seat = worker.demos.seat(demo);
+    let handshake = http.handshake(worker.config(service)).await?;
+    let seat = worker.seat(service);
     worker.host(seat, handshake.accept().await?, ticket);
     Ok(())
 }

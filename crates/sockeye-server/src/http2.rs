@@ -58,7 +58,7 @@ struct Place(Arc<Visit>);
 
 /// Serves a connection in a task of its own. By the deadline it has to have asked for something.
 pub(crate) fn spawn(stream: impl Io, worker: Worker, ticket: Ticket, deadline: Instant) {
-    worker.tasks.clone().spawn(async move { serve(stream, &worker, ticket, deadline).await });
+    worker.tasks.clone().spawn_local(async move { serve(stream, &worker, ticket, deadline).await });
 }
 
 /// Answers streams until the client leaves, has nothing to ask for a while, or the server stops.
@@ -74,7 +74,7 @@ async fn serve(stream: impl Io, worker: &Worker, ticket: Ticket, deadline: Insta
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = worker.stop.cancelled() => {
+        () = worker.stop().cancelled() => {
             // GOAWAY; the WebSockets are told by their demos, and stopping has a bound of its own.
             connection.as_mut().graceful_shutdown();
             connection.await
@@ -127,7 +127,7 @@ fn respond(mut request: Request<Incoming>, worker: &Worker, visit: &Arc<Visit>) 
     } else if request.method() == Method::CONNECT {
         upgrade(&mut request, worker, visit)
     } else {
-        answer(&request, worker.demos.site()).and_then(|(response, body)| {
+        answer(&request, worker.demos().site()).and_then(|(response, body)| {
             if request.body().is_end_stream() {
                 Ok(response.map(|()| Full::new(body)))
             } else {
@@ -153,11 +153,11 @@ fn upgrade(
     visit: &Arc<Visit>,
 ) -> Result<Response<Full<Bytes>>, Refusal> {
     let handshake = UpgradeRequest::new(request)?;
-    let demo = worker.demos.site().socket(request.uri().path()).ok_or_else(Refusal::not_found)?;
-    let (response, upgrade) = handshake.accept(worker.demos.config(demo))?;
-    let (seat, place) = (worker.demos.seat(demo), Place::of(visit));
+    let service = worker.demos().site().socket(request.uri().path()).ok_or_else(Refusal::not_found)?;
+    let (response, upgrade) = handshake.accept(worker.config(service))?;
+    let (seat, place) = (worker.seat(service), Place::of(visit));
     let host = worker.clone();
-    worker.tasks.spawn(async move {
+    worker.tasks.spawn_local(async move {
         match upgrade.await {
             Ok(socket) => host.host(seat, socket, place),
             Err(error) => debug!(code = error.code(), "stream ended: {error}"),
@@ -170,9 +170,9 @@ fn upgrade(
 #[derive(Clone)]
 struct Tasks(TaskTracker);
 
-impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
+impl<F: Future<Output = ()> + 'static> Executor<F> for Tasks {
     fn execute(&self, task: F) {
-        self.0.spawn(task);
+        self.0.spawn_local(task);
     }
 }
 
@@ -181,68 +181,97 @@ mod tests {
     use super::*;
 
     use sockeye::{Client, CloseCode, OriginPolicy};
-    use tokio::io::{AsyncReadExt, DuplexStream, duplex};
+    use tokio::{
+        io::{AsyncReadExt, DuplexStream, duplex},
+        task::LocalSet,
+    };
     use tokio_util::sync::CancellationToken;
 
-    use crate::{Admission, ServerOptions, Site, admission::Gate, demo::Demos};
+    use crate::{
+        Admission, ServerOptions, Site,
+        admission::Gate,
+        demo::Demos,
+        worker::{Common, plan},
+    };
 
     const DEADLINE: Duration = Duration::from_secs(10);
 
-    /// The client's end of a connection to a server of all demos, on the clock of the test.
+    /// Runs a test on the clock that stands still, with the client's end of a connection to a server of all demos.
+    fn with_connection(test: impl AsyncFnOnce(DuplexStream)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        let _within = runtime.enter();
+        LocalSet::new().block_on(&runtime, async { test(connection().await).await });
+    }
+
     async fn connection() -> DuplexStream {
-        let demos = Demos::new(&ServerOptions::new(Site::Server), &OriginPolicy::any()).unwrap();
-        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let mut options = ServerOptions::new(Site::Server);
+        options.workers = 1;
+        let common = Common {
+            demos: Arc::new(Demos::new(&options, &OriginPolicy::any()).unwrap()),
+            hub: Arc::default(),
+            tls: None,
+            stop: CancellationToken::new(),
+        };
+        let worker = plan(&options, &common).unwrap().remove(0).begin();
         let visit = Gate::new(Admission::default()).admit([127, 0, 0, 1].into(), Instant::now().into_std()).unwrap();
         let (client, server) = duplex(64 * 1024);
-        let worker = Worker { demos: Arc::new(demos), tls: None, stop, tasks };
         spawn(server, worker, visit.wait_for_room().await, Instant::now() + DEADLINE);
         client
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn who_asks_for_nothing_is_sent_away() {
+    #[test]
+    fn who_asks_for_nothing_is_sent_away() {
         for asks in [false, true] {
-            let (mut send, connection) = h2::client::handshake(connection().await).await.unwrap();
-            let (start, connection) = (Instant::now(), tokio::spawn(connection));
-            if asks {
-                let (response, _) = send.send_request(Request::get("http://a/health").body(()).unwrap(), true).unwrap();
-                assert_eq!(response.await.unwrap().status(), 200);
-            }
-            connection.await.unwrap().expect("GOAWAY without an error");
-            let stayed = if asks { DEADLINE + IDLE } else { DEADLINE };
-            assert!((stayed..stayed + GOODBYE).contains(&start.elapsed()), "{:?}", start.elapsed());
+            with_connection(async |stream| {
+                let (mut send, connection) = h2::client::handshake(stream).await.unwrap();
+                let (start, connection) = (Instant::now(), tokio::spawn(connection));
+                if asks {
+                    let request = Request::get("http://a/health").body(()).unwrap();
+                    let (response, _) = send.send_request(request, true).unwrap();
+                    assert_eq!(response.await.unwrap().status(), 200);
+                }
+                connection.await.unwrap().expect("GOAWAY without an error");
+                let stayed = if asks { DEADLINE + IDLE } else { DEADLINE };
+                assert!((stayed..stayed + GOODBYE).contains(&start.elapsed()), "{:?}", start.elapsed());
+            });
         }
     }
 
     /// After TLS has agreed on HTTP/2, not even a preface.
-    #[tokio::test(start_paused = true)]
-    async fn who_says_nothing_is_dropped() {
-        let (mut client, start) = (connection().await, Instant::now());
-        client.read_to_end(&mut Vec::new()).await.unwrap();
-        assert!((DEADLINE..=DEADLINE + GOODBYE).contains(&start.elapsed()), "{:?}", start.elapsed());
+    #[test]
+    fn who_says_nothing_is_dropped() {
+        with_connection(async |mut client| {
+            let start = Instant::now();
+            client.read_to_end(&mut Vec::new()).await.unwrap();
+            assert!((DEADLINE..=DEADLINE + GOODBYE).contains(&start.elapsed()), "{:?}", start.elapsed());
+        });
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn who_has_a_websocket_may_stay() {
-        let client = Client::new("ws://a/echo").unwrap();
-        let mut socket = client.connect_http2_over(connection().await).await.unwrap();
-        assert!(timeout(IDLE * 10, socket.recv()).await.is_err(), "it is still open");
-        socket.send("x").await.unwrap();
-        assert_eq!(socket.recv().await.unwrap().unwrap().as_text(), Some("x"));
-        assert!(socket.close(CloseCode::NORMAL, "").await.unwrap().is_clean());
+    #[test]
+    fn who_has_a_websocket_may_stay() {
+        with_connection(async |stream| {
+            let client = Client::new("ws://a/echo").unwrap();
+            let mut socket = client.connect_http2_over(stream).await.unwrap();
+            assert!(timeout(IDLE * 10, socket.recv()).await.is_err(), "it is still open");
+            socket.send("x").await.unwrap();
+            assert_eq!(socket.recv().await.unwrap().unwrap().as_text(), Some("x"));
+            assert!(socket.close(CloseCode::NORMAL, "").await.unwrap().is_clean());
+        });
     }
 
     /// A page that nobody reads is no reason to keep the connection either.
-    #[tokio::test(start_paused = true)]
-    async fn who_takes_no_answer_is_dropped() {
-        let connecting = h2::client::Builder::new().initial_window_size(0).handshake::<_, Bytes>(connection().await);
-        let (mut send, connection) = connecting.await.unwrap();
-        let (start, connection) = (Instant::now(), tokio::spawn(connection));
-        let (response, _) = send.send_request(Request::get("http://a/").body(()).unwrap(), true).unwrap();
-        let body = response.await.unwrap().into_body();
-        let _ = connection.await.unwrap();
-        let took = start.elapsed();
-        assert!((IDLE..=DEADLINE + IDLE + GOODBYE).contains(&took), "{took:?}");
-        drop(body);
+    #[test]
+    fn who_takes_no_answer_is_dropped() {
+        with_connection(async |stream| {
+            let connecting = h2::client::Builder::new().initial_window_size(0).handshake::<_, Bytes>(stream);
+            let (mut send, connection) = connecting.await.unwrap();
+            let (start, connection) = (Instant::now(), tokio::spawn(connection));
+            let (response, _) = send.send_request(Request::get("http://a/").body(()).unwrap(), true).unwrap();
+            let body = response.await.unwrap().into_body();
+            let _ = connection.await.unwrap();
+            let took = start.elapsed();
+            assert!((IDLE..=DEADLINE + IDLE + GOODBYE).contains(&took), "{took:?}");
+            drop(body);
+        });
     }
 }

@@ -12,21 +12,28 @@
 
 mod admission;
 pub mod auth;
+mod calls;
 pub mod config;
 mod demo;
+mod dialect;
 mod exchange;
 mod http2;
 mod listen;
 mod pages;
+mod permit;
 mod room;
 mod routes;
+mod session;
 pub mod store;
 mod tls;
 mod worker;
 
-pub use config::{Admission, ServerOptions};
+pub use calls::{Call, CallError, Calls};
+pub use config::{Admission, ServerOptions, SessionLimits, StorePlace};
 pub use listen::{Server, StartError};
 pub use routes::{Demo, Site};
+/// What [`ServerOptions::namespaces`] and [`ServerOptions::hub`] are made of.
+pub use sockeye_hub::{ChannelOptions, HubOptions, Namespaces, SlowPolicy};
 pub use tls::{Tls, TlsError};
 /// What [`Tls::config`] takes a configuration of.
 pub use tokio_rustls::rustls;

@@ -9,16 +9,28 @@ use std::{
 };
 
 use socket2::{Domain, Protocol, Socket, Type};
-use sockeye::{OriginPolicy, Refusal};
+use sockeye::{
+    OriginPolicy, Refusal, ServerConfig, Subprotocol, SubprotocolPolicy, proto::handshake::InvalidSubprotocol,
+};
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
+    task::LocalSet,
     time::{Instant, sleep, timeout},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::{ServerOptions, Tls, TlsError, admission::Gate, demo::Demos, exchange, tls::Acceptor, worker::Worker};
+use crate::{
+    ServerOptions, Tls, TlsError,
+    admission::Gate,
+    demo::Demos,
+    dialect::json,
+    exchange, session,
+    store::OpenError,
+    tls::Acceptor,
+    worker::{self, Common, Plan, Worker},
+};
 
 /// Connections the kernel holds until they are accepted, per worker.
 const BACKLOG: i32 = 4_096;
@@ -66,15 +78,13 @@ impl Server {
         let (address, listeners) =
             bind(options).map_err(|source| StartError::Listen { address: options.listen, source })?;
         let demos = Demos::new(options, &origins).map_err(|error| StartError::Thread(io::Error::other(error)))?;
-        let demos = Arc::new(demos);
+        let hub = hub(options, &origins).map_err(|error| StartError::Thread(io::Error::other(error)))?;
         let stop = CancellationToken::new();
+        let common = Common { demos: Arc::new(demos), hub: Arc::new(hub), tls: tls.clone(), stop: stop.clone() };
         let door = Door { gate: Gate::new(options.admission.clone()), drain: options.drain };
-        let start = |(index, listener)| {
-            let (demos, tls, stop) = (Arc::clone(&demos), tls.clone(), stop.clone());
-            let worker = Worker { demos, tls, stop, tasks: TaskTracker::new() };
-            start_worker(index, listener, worker, door.clone())
-        };
-        match listeners.into_iter().enumerate().map(start).collect::<io::Result<_>>() {
+        let start = |(index, (listener, plan))| start_worker(index, listener, plan, door.clone());
+        let workers = listeners.into_iter().zip(worker::plan(options, &common).map_err(StartError::Store)?).enumerate();
+        match workers.map(start).collect::<io::Result<_>>() {
             Ok(workers) => Ok(Self { address, tls, stop, workers }),
             Err(source) => {
                 // Those that did start.
@@ -124,6 +134,8 @@ pub enum StartError {
     Thread(io::Error),
     /// The certificate, its key or the configuration of TLS cannot be used.
     Tls(TlsError),
+    /// The store of durable channels cannot be opened.
+    Store(OpenError),
     /// The address can be reached from elsewhere, and nothing says which pages may connect.
     OriginsNeeded,
 }
@@ -133,6 +145,7 @@ impl fmt::Display for StartError {
         match self {
             Self::Listen { address, source } => write!(f, "cannot listen on {address}: {source}"),
             Self::Tls(source) => write!(f, "cannot serve TLS: {source}"),
+            Self::Store(source) => write!(f, "cannot open the store: {source}"),
             Self::Thread(source) => write!(f, "cannot start a worker: {source}"),
             Self::OriginsNeeded => f.write_str(
                 "this address can be reached from other machines, so it has to be said which web pages may connect",
@@ -170,31 +183,41 @@ fn listener(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListen
     Ok(socket.into())
 }
 
-fn start_worker(
-    index: usize,
-    listener: std::net::TcpListener,
-    worker: Worker,
-    door: Door,
-) -> io::Result<JoinHandle<()>> {
+fn start_worker(index: usize, listener: std::net::TcpListener, plan: Plan, door: Door) -> io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     thread::Builder::new().name(format!("sockeye-{index}")).spawn(move || {
-        runtime.block_on(async move {
+        // What is left of the tasks at the end is dropped within the runtime.
+        let _within = runtime.enter();
+        LocalSet::new().block_on(&runtime, async move {
             match TcpListener::from_std(listener) {
-                Ok(listener) => work(listener, worker, door).await,
+                Ok(listener) => work(listener, plan.begin(), door).await,
                 Err(error) => warn!("a listener cannot be used: {error}"),
             }
         });
     })
 }
 
+/// How a WebSocket of the hub is opened: in our own subprotocol, or without one.
+fn hub(options: &ServerOptions, origins: &OriginPolicy) -> Result<ServerConfig, InvalidSubprotocol> {
+    let subprotocols = SubprotocolPolicy::required_if_offered([Subprotocol::new(json::NAME)?]);
+    Ok(ServerConfig::with(|config| {
+        config.connection = Arc::new(session::config(&options.session));
+        config.origins = origins.clone();
+        config.subprotocols = subprotocols;
+        config.deflate.clone_from(&options.deflate);
+    }))
+}
+
 /// Accepts until told to stop, then waits for the connections to end.
 async fn work(listener: TcpListener, worker: Worker, door: Door) {
-    worker.stop.run_until_cancelled(accept(&listener, &worker, &door.gate)).await;
+    worker.stop().run_until_cancelled(accept(&listener, &worker, &door.gate)).await;
     drop(listener);
+    worker.say_goodbye();
     worker.tasks.close();
     if timeout(door.drain, worker.tasks.wait()).await.is_err() {
         debug!(left = worker.tasks.len(), "clients that did not answer are dropped");
     }
+    worker.stopped();
 }
 
 async fn accept(listener: &TcpListener, worker: &Worker, gate: &Arc<Gate>) {
@@ -205,12 +228,12 @@ async fn accept(listener: &TcpListener, worker: &Worker, gate: &Arc<Gate>) {
                 Some(visit) => {
                     // Room is asked for by who has a visitor: a worker that took it before would keep it from the others.
                     let ticket = visit.wait_for_room().await;
-                    let stop = worker.stop.clone();
+                    let stop = worker.stop().clone();
                     let serving = exchange::serve(stream, worker.clone(), ticket);
-                    worker.tasks.spawn(async move { stop.run_until_cancelled(serving).await });
+                    worker.tasks.spawn_local(async move { stop.run_until_cancelled(serving).await });
                 }
                 // To say so in TLS would be the work that is not to be done.
-                None if worker.tls.is_some() => drop(stream),
+                None if worker.tls().is_some() => drop(stream),
                 None => {
                     worker.tasks.spawn(turn_away(stream));
                 }

@@ -4,7 +4,7 @@ use std::fmt;
 /// What a server serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Site {
-    /// The pages at `/`, and each demo at its own path.
+    /// The hub at `/ws`, the pages at `/`, and each demo at its own path.
     Server,
     /// One demo, at every path: what clients of the classic tutorials expect.
     Demo(Demo),
@@ -42,9 +42,25 @@ impl fmt::Display for Demo {
     }
 }
 
+/// What answers a WebSocket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Service {
+    /// Channels, in our own protocol.
+    Hub,
+    /// A demo.
+    Demo(Demo),
+}
+
 impl Site {
-    /// The demo that answers WebSocket at this path.
-    pub(crate) fn socket(self, path: &str) -> Option<Demo> {
+    /// What answers WebSocket at this path.
+    pub(crate) fn socket(self, path: &str) -> Option<Service> {
+        match (self, path) {
+            (Self::Server, "/ws") => Some(Service::Hub),
+            _ => self.demo(path).map(Service::Demo),
+        }
+    }
+
+    fn demo(self, path: &str) -> Option<Demo> {
         match self {
             Self::Demo(demo) => Some(demo),
             Self::Server => Demo::ALL.into_iter().find(|demo| path.strip_prefix('/') == Some(demo.name())),
@@ -56,7 +72,7 @@ impl Site {
         if let Some(asset) = path.strip_prefix("/assets/") {
             return Some(asset);
         }
-        match (self.socket(path), path) {
+        match (self.demo(path), path) {
             (Some(Demo::Echo), _) => Some("echo.html"),
             (Some(Demo::Chat), _) => Some("chat.html"),
             (Some(Demo::Cursors), _) => Some("cursors.html"),

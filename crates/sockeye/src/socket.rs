@@ -217,7 +217,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         poll_fn(|cx| self.poll_ready(cx)).await
     }
 
-    pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    /// [`ready`](Self::ready) for those who write futures by hand. Writes, and reads nothing: a program that wants no more
+    /// input while its output is above the mark polls this in place of [`poll_recv`](Self::poll_recv).
+    ///
+    /// # Errors
+    /// As [`ready`](Self::ready).
+    pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         ready!(self.driver.poll_drain(cx, self.high_water()));
         self.driver.check()?;
         Poll::Ready(match self.ready_state() {
@@ -237,7 +242,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         poll_fn(|cx| self.poll_flush(cx)).await
     }
 
-    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    /// [`flush`](Self::flush) for those who write futures by hand, or who write to many connections in one go: polled with the
+    /// waker of the task that receives, it hands the transport at once what that takes, and leaves the rest to that task.
+    ///
+    /// # Errors
+    /// As [`flush`](Self::flush).
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         ready!(self.driver.poll_drain(cx, 0));
         self.driver.check()?;
         Poll::Ready(if self.discarded_amount() > 0 { Err(Error::closed()) } else { Ok(()) })

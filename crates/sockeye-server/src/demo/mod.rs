@@ -6,8 +6,8 @@ mod echo;
 use std::sync::Arc;
 
 use sockeye::{
-    Config, HandshakeLimits, Keepalive, Limits, OriginPolicy, Prepared, ServerConfig, Subprotocol, SubprotocolPolicy,
-    WebSocket, proto::handshake::InvalidSubprotocol,
+    Config, Keepalive, Limits, OriginPolicy, Prepared, ServerConfig, Subprotocol, SubprotocolPolicy, WebSocket,
+    proto::handshake::InvalidSubprotocol,
 };
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +26,7 @@ pub(crate) struct Demos {
 /// A place in a demo, from which nothing is missed that is said after it was taken.
 #[derive(Debug)]
 pub(crate) enum Seat {
+    Hub,
     Echo,
     Chat,
     Cursors(broadcast::Receiver<Prepared>),
@@ -65,10 +66,6 @@ impl Demos {
             Demo::Chat => chat,
             Demo::Cursors => cursors,
         }
-    }
-
-    pub(crate) fn handshake_limits(&self) -> HandshakeLimits {
-        self.configs[0].handshake
     }
 
     /// To be taken before the client hears that it is in.

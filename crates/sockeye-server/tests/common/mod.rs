@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+pub(crate) mod hub;
 pub(crate) mod tls;
 
 use std::{future::Future, net::SocketAddr, time::Duration};

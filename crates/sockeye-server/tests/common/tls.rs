@@ -1,5 +1,9 @@
 //! Certificates that nobody else trusts, and clients that trust exactly one.
-use std::{fs, path::PathBuf, sync::Arc};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use sockeye::{Client, WebSocket};
 use sockeye_server::{
@@ -27,6 +31,10 @@ impl Folder {
         let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(Uuid::new_v4().to_string());
         fs::create_dir(&path).unwrap();
         Self(path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
     }
 
     pub(crate) fn cert(&self) -> PathBuf {
