@@ -110,6 +110,7 @@ fn announce(options: &ServerOptions, address: SocketAddr) -> io::Result<()> {
     writeln!(out, "listening on {http}://{at}/")?;
     match options.site {
         Site::Server => {
+            writeln!(out, "  {:<9} {http}://{at}/   {ws}://{at}/ws", "channels:")?;
             for demo in Demo::ALL {
                 writeln!(out, "  {:<9} {http}://{at}/{demo}   {ws}://{at}/{demo}", format!("{demo}:"))?;
             }

@@ -35,7 +35,7 @@ pub use secret::{Secret, SecretsFile};
 use sockeye::{Deflate, OriginPolicy};
 use sockeye_hub::{ChannelOptions, HubOptions, Namespaces};
 
-use crate::{Calls, Site, Tls, store::StoreOptions};
+use crate::{Calls, Site, Tls, auth::Rules, store::StoreOptions};
 
 /// How a [`Server`](crate::Server) runs.
 ///
@@ -51,6 +51,10 @@ pub struct ServerOptions {
     pub site: Site,
     /// Where. Port 0 takes any free one. Default: 127.0.0.1:7071.
     pub listen: SocketAddr,
+    /// Whether the front page, on which anybody can try channels, is there. Default: yes.
+    pub page: bool,
+    /// Whether the demos are there, beside the hub. Default: yes.
+    pub demos: bool,
     /// TLS, so that the addresses are `https` and `wss`. `None`, the default, speaks in the clear.
     ///
     /// An idle WebSocket over TLS costs the server 9.5 KB instead of 1.9 (measured): 4 KiB of that is rustls' read buffer,
@@ -71,6 +75,8 @@ pub struct ServerOptions {
     pub admission: Admission,
     /// Which channels there are, and what holds for them. Default: those of the default namespace, with default options.
     pub namespaces: Arc<Namespaces>,
+    /// Who may do what in them. `None`, the default, lets everybody do everything who gets in, but for the server's own channels.
+    pub rules: Option<Rules>,
     /// What holds for the hub of each worker. Its `placement` is chosen anew at each start.
     pub hub: HubOptions,
     /// What holds for each session of the hub.
@@ -91,6 +97,8 @@ impl ServerOptions {
         Self {
             site,
             listen: SocketAddr::from(([127, 0, 0, 1], 7071)),
+            page: true,
+            demos: true,
             tls: None,
             origins: None,
             workers: std::thread::available_parallelism().map_or(1, usize::from),
@@ -99,6 +107,7 @@ impl ServerOptions {
             deflate: None,
             admission: Admission::default(),
             namespaces: Arc::new(Namespaces::new(Some(ChannelOptions::default()))),
+            rules: None,
             hub: HubOptions::default(),
             session: SessionLimits::default(),
             store: None,

@@ -23,6 +23,7 @@ use crate::{
     admission::Ticket,
     http2::{self, PREFACE},
     pages,
+    routes::Routes,
     tls::{self, Acceptor},
     worker::Worker,
 };
@@ -130,7 +131,7 @@ async fn exchange(
         if http.is_upgrade() {
             return upgrade(http, worker, ticket).await;
         }
-        let answer = match answer(http.request(), worker.demos().site()) {
+        let answer = match answer(http.request(), worker.demos().routes()) {
             Ok(answer) => answer,
             Err(refusal) => return Err(http.reject(refusal).await),
         };
@@ -153,7 +154,7 @@ fn until(deadline: Instant, mut limits: HandshakeLimits) -> HandshakeLimits {
 
 /// Shakes hands and hands the socket to a task of its own, since this one has the size of an HTTP exchange.
 async fn upgrade(http: HttpRequest<impl Io>, worker: &Worker, ticket: Ticket) -> Result<(), Error> {
-    let Some(service) = worker.demos().site().socket(http.request().uri().path()) else {
+    let Some(service) = worker.demos().routes().socket(http.request().uri().path()) else {
         return Err(http.reject(Refusal::not_found()).await);
     };
     let handshake = http.handshake(worker.config(service)).await?;
@@ -163,7 +164,7 @@ async fn upgrade(http: HttpRequest<impl Io>, worker: &Worker, ticket: Ticket) ->
 }
 
 /// The answer to a plain request, as head and body.
-pub(crate) fn answer<B>(request: &Request<B>, site: Site) -> Result<(Response<()>, Bytes), Refusal> {
+pub(crate) fn answer<B>(request: &Request<B>, routes: Routes) -> Result<(Response<()>, Bytes), Refusal> {
     let head_only = match *request.method() {
         Method::GET => false,
         Method::HEAD => true,
@@ -179,9 +180,9 @@ pub(crate) fn answer<B>(request: &Request<B>, site: Site) -> Result<(Response<()
         return Err(Refusal::with_status(StatusCode::BAD_REQUEST).reason_text("a GET request has no body here"));
     }
     let path = request.uri().path();
-    let (mut response, body) = if site == Site::Server && path == "/health" {
+    let (mut response, body) = if routes.site == Site::Server && path == "/health" {
         (health(), Bytes::from_static(b"{\"status\":\"ok\"}"))
-    } else if let Some((response, body)) = site.page(path).and_then(|file| pages::respond(request, file)) {
+    } else if let Some((response, body)) = routes.page(path).and_then(|file| pages::respond(request, file)) {
         (response, body)
     } else {
         return Err(Refusal::not_found());

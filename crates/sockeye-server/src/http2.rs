@@ -127,7 +127,7 @@ fn respond(mut request: Request<Incoming>, worker: &Worker, visit: &Arc<Visit>) 
     } else if request.method() == Method::CONNECT {
         upgrade(&mut request, worker, visit)
     } else {
-        answer(&request, worker.demos().site()).and_then(|(response, body)| {
+        answer(&request, worker.demos().routes()).and_then(|(response, body)| {
             if request.body().is_end_stream() {
                 Ok(response.map(|()| Full::new(body)))
             } else {
@@ -153,7 +153,7 @@ fn upgrade(
     visit: &Arc<Visit>,
 ) -> Result<Response<Full<Bytes>>, Refusal> {
     let handshake = UpgradeRequest::new(request)?;
-    let service = worker.demos().site().socket(request.uri().path()).ok_or_else(Refusal::not_found)?;
+    let service = worker.demos().routes().socket(request.uri().path()).ok_or_else(Refusal::not_found)?;
     let (response, upgrade) = handshake.accept(worker.config(service))?;
     let (seat, place) = (worker.seat(service), Place::of(visit));
     let host = worker.clone();

@@ -434,6 +434,9 @@ impl<S: Io, D: Dialect> Session<S, D> {
         data: Bytes,
         turn: &mut Turn<'_>,
     ) -> Result<(), Problem> {
+        if let Some(principal) = turn.hub.principal_mut(key) {
+            turn.crew.permit().may_call(principal)?;
+        }
         let local = turn.local;
         let mut line = self.line.borrow_mut();
         if line.calls >= local.calls.per_connection || local.running_calls.get() >= local.calls.per_worker {

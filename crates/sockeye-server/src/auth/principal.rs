@@ -14,6 +14,17 @@ pub enum Principal {
     Server,
 }
 
+impl Principal {
+    /// Whom others see; nobody, for all who are not users.
+    #[must_use]
+    pub fn user(&self) -> Option<Arc<str>> {
+        match self {
+            Self::User(UserId(name)) => Some(Arc::clone(name)),
+            Self::Anonymous | Self::ApiKey(_) | Self::Server => None,
+        }
+    }
+}
+
 /// A user's name, as others see it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct UserId(Arc<str>);

@@ -110,7 +110,7 @@ pub(crate) fn plan(options: &ServerOptions, common: &Common) -> Result<Vec<Plan>
             Some(place) => Arc::new(DurableStore::open(&place.folder, place.options.clone(), sinks)?),
             None => Arc::new(NoStore::new(sinks)),
         },
-        permit: Arc::new(Permit),
+        permit: Arc::new(Permit::new(options.rules.clone())),
         limits: Arc::new(options.session.clone()),
         calls: Arc::new(options.calls.clone()),
         everybody: everybody.into(),
