@@ -26,7 +26,9 @@ use crate::{
     admission::Gate,
     demo::Demos,
     dialect::json,
-    exchange, session,
+    exchange,
+    permit::Anybody,
+    session,
     store::OpenError,
     tls::Acceptor,
     worker::{self, Common, Plan, Worker},
@@ -83,7 +85,10 @@ impl Server {
         let common = Common { demos: Arc::new(demos), hub: Arc::new(hub), tls: tls.clone(), stop: stop.clone() };
         let door = Door { gate: Gate::new(options.admission.clone()), drain: options.drain };
         let start = |(index, (listener, plan))| start_worker(index, listener, plan, door.clone());
-        let workers = listeners.into_iter().zip(worker::plan(options, &common).map_err(StartError::Store)?).enumerate();
+        let workers = listeners
+            .into_iter()
+            .zip(worker::plan(options, &common, Arc::new(Anybody)).map_err(StartError::Store)?)
+            .enumerate();
         match workers.map(start).collect::<io::Result<_>>() {
             Ok(workers) => Ok(Self { address, tls, stop, workers }),
             Err(source) => {
