@@ -113,7 +113,8 @@ impl Server {
         }
     }
 
-    /// Stops listening, tells every client 1001, waits for them at most [`ServerOptions::drain`], and returns.
+    /// Stops listening, tells every client of a demo 1001 and every client of the hub 1012 with a time to come back, waits for
+    /// them at most [`ServerOptions::drain`], and returns.
     pub fn stop(self) {
         self.stop.cancel();
         for worker in self.workers {

@@ -98,6 +98,28 @@ fn sending_somebody_away() {
     });
 }
 
+/// More than the queue to another worker holds: sessions are not read until that has taken enough of it, and then they are.
+#[test]
+fn publishers_feel_the_pressure_and_are_let_go() {
+    with_workers(Anybody, async |workers| {
+        let local = &workers[0].local;
+        let mut ann = connect(&workers[0]).await;
+        ask(&mut ann, r#"{"id":1,"connect":{}}"#).await;
+        let home = |name: &str| local.look(|hub| hub.home_of(&name.parse().unwrap()));
+        let elsewhere = (0..).map(|number| format!("a{number}")).find(|name| home(name) == worker_id(1)).unwrap();
+        local.turn(|hub, crew, now| {
+            let session = hub.open_hidden(Principal::Server);
+            for _ in 0..11_000 {
+                hub.request(session, None, publish(&elsewhere, "1"), now, crew);
+            }
+        });
+        assert!(local.pressure().on_sessions && !local.pressure().on_asks);
+        let subscribed = format!(r#"{{"id":2,"subscribe":"{elsewhere}"}}"#);
+        assert!(ask(&mut ann, &subscribed).await["ok"]["offset"].as_u64().unwrap() > 0);
+        assert!(!local.pressure().on_sessions);
+    });
+}
+
 type Socket = WebSocket<DuplexStream>;
 
 async fn connect(worker: &Worker) -> Socket {
