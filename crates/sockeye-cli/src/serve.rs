@@ -9,10 +9,14 @@ use sockeye::{Deflate, OriginPolicy};
 use sockeye_server::{Demo, Server, ServerOptions, Site, StartError, Tls};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::args;
+use crate::{args, config};
 
 pub(crate) fn site(args: &args::Serve) -> Result<(), Box<dyn Error>> {
-    run(&options(Site::Server, args.listen, &args.shared)?)
+    let loaded = config::load(args)?;
+    for note in loaded.notes() {
+        eprintln!("sockeye: {note}");
+    }
+    run(&loaded.config.server_options())
 }
 
 pub(crate) fn demo(demo: &args::Demo) -> Result<(), Box<dyn Error>> {

@@ -1,5 +1,36 @@
-//! What a server is started with.
+//! What a server is started with, and the configuration that says so: one typed TOML file, every key of which can also be set by
+//! environment.
+//!
+//! ```text
+//! file, environment, flags ──Sources::load──▶ Loaded (or every Mistake) ──Config::server_options──▶ ServerOptions
+//! ```
+//!
+//! `schema` declares each key once, with its type, default, limits and meaning. The reader, the environment, the printed
+//! default, `show` and docs/configuration.md all go through that declaration, so none of them can forget a key.
+mod environment;
+mod kind;
+mod load;
+mod mistake;
+mod print;
+mod safety;
+mod schema;
+mod secret;
+mod section;
+mod start;
+mod suggest;
+mod units;
+
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+pub use load::{Loaded, Sources};
+pub use mistake::{Mistake, Mistakes, Place};
+pub use print::{default_file, reference, variables};
+pub use schema::{
+    Anonymous, ApiSection, CallsSection, Config, DemosSection, Durability, HubSection, LimitsSection, NamespaceOptions,
+    NamespaceTable, OriginsSection, PageSection, ServerSection, SessionSection, Slow, StoreSection, TlsSection, When,
+    Who,
+};
+pub use secret::{Secret, SecretsFile};
 
 use sockeye::{Deflate, OriginPolicy};
 use sockeye_hub::{ChannelOptions, HubOptions, Namespaces};

@@ -12,8 +12,9 @@
 #![forbid(unsafe_code)]
 
 mod admission;
+pub mod auth;
 mod calls;
-mod config;
+pub mod config;
 mod demo;
 mod dialect;
 mod exchange;

@@ -106,7 +106,7 @@ fn publishers_feel_the_pressure_and_are_let_go() {
         let mut ann = connect(&workers[0]).await;
         ask(&mut ann, r#"{"id":1,"connect":{}}"#).await;
         let home = |name: &str| local.look(|hub| hub.home_of(&name.parse().unwrap()));
-        let elsewhere = (0..).map(|number| format!("a{number}")).find(|name| home(name) == worker_id(1)).unwrap();
+        let elsewhere = (0..1_000).map(|number| format!("a{number}")).find(|name| home(name) == worker_id(1)).unwrap();
         local.turn(|hub, crew, now| {
             let session = hub.open_hidden(Principal::Server);
             for _ in 0..11_000 {

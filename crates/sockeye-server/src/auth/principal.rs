@@ -1,0 +1,41 @@
+//! Who somebody is, as far as permission goes.
+use std::sync::Arc;
+
+/// Who asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Principal {
+    /// A client that has not said who it is.
+    Anonymous,
+    /// A client that is somebody. What its token grants or takes away beyond the namespace's options will be here, with its expiry.
+    User(UserId),
+    /// Somebody's server, by a key of the API. What a key is confined to will be here.
+    ApiKey(KeyId),
+    /// This server itself, such as its demos.
+    Server,
+}
+
+/// A user's name, as others see it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct UserId(Arc<str>);
+
+/// Which of the keys of the API, counted from 0 as [`Config::api_keys`](crate::config::Config::api_keys) does. Never the key itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct KeyId(pub usize);
+
+impl UserId {
+    /// Bytes of the longest.
+    pub const MAX_LEN: usize = 255;
+
+    /// Takes a name of 1 to 255 bytes without control characters (attack F19); `None` for any other.
+    #[must_use]
+    pub fn new(text: &str) -> Option<Self> {
+        let is_one = !text.is_empty() && text.len() <= Self::MAX_LEN && !text.contains(char::is_control);
+        is_one.then(|| Self(text.into()))
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
