@@ -191,6 +191,7 @@ mod tests {
         Admission, ServerOptions, Site,
         admission::Gate,
         demo::Demos,
+        permit::Anybody,
         worker::{Common, plan},
     };
 
@@ -212,7 +213,7 @@ mod tests {
             tls: None,
             stop: CancellationToken::new(),
         };
-        let worker = plan(&options, &common).unwrap().remove(0).begin();
+        let worker = plan(&options, &common, Arc::new(Anybody)).unwrap().remove(0).begin();
         let visit = Gate::new(Admission::default()).admit([127, 0, 0, 1].into(), Instant::now().into_std()).unwrap();
         let (client, server) = duplex(64 * 1024);
         spawn(server, worker, visit.wait_for_room().await, Instant::now() + DEADLINE);

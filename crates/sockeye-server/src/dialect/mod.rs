@@ -41,6 +41,9 @@ pub(crate) trait Dialect: 'static {
     /// How the server's own answer to a command is said.
     fn answer(&self, id: u64, answer: &Answer<'_>) -> Option<Message>;
 
+    /// How it is said that the client's token runs out.
+    fn expiring(&self, within: Duration) -> Option<Message>;
+
     /// How it is said that a command was not done.
     fn problem(&self, id: Option<u64>, problem: &Problem) -> Option<Message>;
 
@@ -107,7 +110,7 @@ pub(crate) enum ErrorCode {
     BadRequest,
     UnknownVerb,
     Unauthorized,
-    #[allow(dead_code, reason = "said once tokens are read")]
+    #[allow(dead_code, reason = "the defaults take no tokens")]
     TokenExpired,
     Forbidden,
     BadChannel,
@@ -134,9 +137,8 @@ pub(crate) enum Farewell {
     Forbidden,
     /// It sends more than it may.
     RateLimited,
-    /// It began with what only others may.
-    #[allow(dead_code, reason = "said once tokens are read")]
-    Unauthorized,
+    /// Its token has run out: with a newer one it may come back.
+    TokenExpired,
     /// What it wants cannot be had at the moment.
     Unavailable,
     /// A message of a kind that the dialect does not have.
