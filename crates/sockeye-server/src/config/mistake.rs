@@ -87,16 +87,24 @@ impl std::error::Error for Mistakes {}
 
 /// The text of a file, in which places are found.
 pub(super) struct Text<'a> {
-    pub(super) file: Arc<str>,
-    pub(super) text: &'a str,
+    file: Arc<str>,
+    text: &'a str,
+    /// Where each line begins.
+    lines: Vec<usize>,
 }
 
-impl Text<'_> {
+impl<'a> Text<'a> {
+    pub(super) fn new(file: &Arc<str>, text: &'a str) -> Self {
+        let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        let lines = [0].into_iter().chain(ends.map(|(index, _)| index + 1)).collect();
+        Self { file: Arc::clone(file), text, lines }
+    }
+
     /// Line and column of where this begins.
     pub(super) fn place(&self, span: &Range<usize>) -> Place {
-        let before = self.text.get(..span.start).unwrap_or(self.text);
-        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
-        let column = before.chars().rev().take_while(|character| *character != '\n').count() + 1;
+        let line = self.lines.partition_point(|start| *start <= span.start);
+        let start = self.lines.get(line - 1).copied().unwrap_or(0);
+        let column = self.text.get(start..span.start).map_or(0, |before| before.chars().count()) + 1;
         Place::File { file: Arc::clone(&self.file), line, column }
     }
 

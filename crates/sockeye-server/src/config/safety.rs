@@ -10,8 +10,10 @@ use super::{
 /// Finds all of them, but for those that follow from a value that could not be taken.
 pub(super) fn check(config: &Config, places: &Places, wrong: &BTreeSet<String>, mistakes: &mut Vec<Mistake>) {
     let mut complain = |key: &str, others: &[&str], message: String| {
-        if [key].iter().chain(others).all(|key| !wrong.contains(*key)) {
-            let place = places.get(key).cloned().unwrap_or(Place::Default);
+        let mut keys = [key].into_iter().chain(others.iter().copied());
+        if keys.clone().all(|key| !wrong.contains(key)) {
+            // Where somebody wrote something that leads to it.
+            let place = keys.find_map(|key| places.get(key)).cloned().unwrap_or(Place::Default);
             mistakes.push(Mistake { place, key: key.to_owned(), message });
         }
     };

@@ -360,14 +360,37 @@ impl<'a> Part<'a> {
     fn new<S: Section>(path: &str, section: &'a mut S) -> Self {
         Self { path: path.to_owned(), about: S::ABOUT, keys: section.keys() }
     }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.keys.iter().any(|key| key.name == name)
+    }
 }
 
 impl Config {
     /// All sections, in the order in which they are printed.
     pub(super) fn parts(&mut self) -> Vec<Part<'_>> {
+        let (mut parts, named) = self.fixed_and_named();
+        parts.extend(named.iter_mut().map(|(name, options)| Part::new(&format!("namespaces.{name}"), options)));
+        parts
+    }
+
+    /// Those that are always there.
+    pub(super) fn fixed_parts(&mut self) -> Vec<Part<'_>> {
+        self.fixed_and_named().0
+    }
+
+    /// The section of this path. It does not take longer for there being many namespaces.
+    pub(super) fn part(&mut self, path: &str) -> Option<Part<'_>> {
+        if let Some(name) = path.strip_prefix("namespaces.").filter(|name| *name != "default") {
+            return self.namespaces.named.get_mut(name).map(|options| Part::new(path, options));
+        }
+        self.fixed_parts().into_iter().find(|part| part.path == path)
+    }
+
+    fn fixed_and_named(&mut self) -> (Vec<Part<'_>>, &mut BTreeMap<String, NamespaceOptions>) {
         // Taken apart, so that none is forgotten.
         let Self { server, tls, origins, limits, session, hub, store, api, calls, page, demos, namespaces } = self;
-        let mut parts = vec![
+        let parts = vec![
             Part::new("server", server),
             Part::new("tls", tls),
             Part::new("origins", origins),
@@ -381,10 +404,7 @@ impl Config {
             Part::new("demos", demos),
             Part::new("namespaces.default", &mut namespaces.default),
         ];
-        for (name, options) in &mut namespaces.named {
-            parts.push(Part::new(&format!("namespaces.{name}"), options));
-        }
-        parts
+        (parts, &mut namespaces.named)
     }
 
     /// Whether only this machine can reach the address.
