@@ -1,6 +1,8 @@
 //! Who somebody is, as far as permission goes.
 use std::sync::Arc;
 
+use crate::config::Secret;
+
 /// Who asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Principal {
@@ -21,6 +23,23 @@ pub struct UserId(Arc<str>);
 /// Which of the keys of the API, counted from 0 as [`Config::api_keys`](crate::config::Config::api_keys) does. Never the key itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct KeyId(pub usize);
+
+impl KeyId {
+    /// Which of these keys somebody has shown. All of them are compared, so the time does not tell which it was, nor how near a wrong
+    /// one came (attack F23).
+    ///
+    /// ```
+    /// use sockeye_server::{auth::KeyId, config::Sources};
+    /// let text = "[api]\nenabled = true\nkeys = [\"0123456789abcdef\", \"correct-horse-battery\"]\n";
+    /// let loaded = Sources::new().text("sockeye.toml", text).load()?;
+    /// assert_eq!(KeyId::find(loaded.config.api_keys(), "correct-horse-battery"), Some(KeyId(1)));
+    /// assert_eq!(KeyId::find(loaded.config.api_keys(), "correct-horse-batterz"), None);
+    /// # Ok::<(), sockeye_server::config::Mistakes>(())
+    /// ```
+    pub fn find<'a>(keys: impl Iterator<Item = &'a Secret>, shown: &str) -> Option<Self> {
+        keys.enumerate().fold(None, |found, (index, key)| if key.is(shown) { Some(Self(index)) } else { found })
+    }
+}
 
 impl UserId {
     /// Bytes of the longest.
