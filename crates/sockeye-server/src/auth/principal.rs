@@ -8,7 +8,8 @@ use crate::config::Secret;
 pub enum Principal {
     /// A client that has not said who it is.
     Anonymous,
-    /// A client that is somebody. What its token grants or takes away beyond the namespace's options will be here, with its expiry.
+    /// A client that is somebody. What its token grants or takes away beyond the namespace's options will be here,
+    /// with its expiry.
     User(UserId),
     /// Somebody's server, by a key of the API. What a key is confined to will be here.
     ApiKey(KeyId),
@@ -20,13 +21,14 @@ pub enum Principal {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct UserId(Arc<str>);
 
-/// Which of the keys of the API, counted from 0 as [`Config::api_keys`](crate::config::Config::api_keys) does. Never the key itself.
+/// Which of the keys of the API, counted from 0 as [`Config::api_keys`](crate::config::Config::api_keys) does. Never
+/// the key itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct KeyId(pub usize);
 
 impl KeyId {
-    /// Which of these keys somebody has shown. All of them are compared, so the time does not tell which it was, nor how near a wrong
-    /// one came (attack F23).
+    /// Which of these keys somebody has shown. All of them are compared, so the time does not tell which it was, nor
+    /// how near a wrong one came (attack F23).
     ///
     /// ```
     /// use sockeye_server::{auth::KeyId, config::Sources};

@@ -1,5 +1,5 @@
-//! From what was written to the configuration in force. A flag goes before the environment, the environment before the file, the
-//! file before the default.
+//! From what was written to the configuration in force. A flag goes before the environment, the environment before the
+//! file, the file before the default.
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
@@ -183,7 +183,8 @@ impl Loading {
         });
     }
 
-    /// Of a file that is not TOML everywhere the parser guesses the rest: a name that does not exist may be a piece of a value.
+    /// Of a file that is not TOML everywhere the parser guesses the rest: a name that does not exist may be a piece of
+    /// a value.
     fn forget_what_follows_from(&mut self, broken: &[Range<usize>]) {
         let mut mistakes = std::mem::take(&mut self.mistakes);
         mistakes.retain(|mistake| {
@@ -307,8 +308,8 @@ struct Refused {
     message: String,
 }
 
-const BAD_NAMESPACE: &str = "this cannot be a namespace: 1 to 64 bytes, without \":\", white space or any of * # > + ?, and not \
-                             beginning with $";
+const BAD_NAMESPACE: &str = "this cannot be a namespace: 1 to 64 bytes, without \":\", white space or any of \
+                             * # > + ?, and not beginning with $";
 
 fn is_namespace(name: &str) -> bool {
     let is_part_of_a_name = crate::auth::ChannelName::parse(name).is_ok_and(|name| !name.is_reserved());

@@ -108,7 +108,8 @@ impl<'a> Text<'a> {
         Place::File { file: Arc::clone(&self.file), line, column }
     }
 
-    /// The lines of which nothing can be said if this place is not TOML: its own, and below a header those up to the next.
+    /// The lines of which nothing can be said if this place is not TOML: its own, and below a header those up to the
+    /// next.
     pub(super) fn spoilt_by(&self, place: &Place) -> Option<Range<usize>> {
         let Place::File { line, .. } = *place else { return None };
         let is_header = |line: &str| line.trim_start().starts_with('[');

@@ -18,8 +18,8 @@ pub(super) fn check(config: &Config, places: &Places, wrong: &BTreeSet<String>, 
         }
     };
     if !config.is_local() && config.origins.allowed.is_empty() {
-        let add = "add allowed = [\"https://example.org\"] under [origins] (\"self\": pages from this server; \"*\": every page), or \
-                   --allow-origin https://example.org";
+        let add = "add allowed = [\"https://example.org\"] under [origins] (\"self\": pages from this server; \"*\": \
+                   every page), or --allow-origin https://example.org";
         let message =
             format!("other machines can reach this address, so it has to be said which web pages may connect: {add}");
         complain("server.listen", &["origins.allowed"], message);
@@ -36,8 +36,8 @@ pub(super) fn check(config: &Config, places: &Places, wrong: &BTreeSet<String>, 
         _ => {}
     }
     if config.api.enabled && config.api_keys().next().is_none() {
-        let message = "without a key everybody could use the API: add keys_file = \"/etc/sockeye/api-keys\" or keys = [\"…\"] \
-                       under [api]";
+        let message = "without a key everybody could use the API: add keys_file = \"/etc/sockeye/api-keys\" or \
+                       keys = [\"…\"] under [api]";
         complain("api.enabled", &["api.keys", "api.keys_file"], message.to_owned());
     }
     if config.session.hard_output < config.session.soft_output {
