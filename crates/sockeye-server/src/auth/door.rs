@@ -21,7 +21,8 @@ impl Path {
     pub const ALL: [Self; 4] = [Self::WebSocket, Self::HttpApi, Self::Page, Self::Demo];
 }
 
-/// The rules, as somebody meets them who comes a certain way: every transport has one and asks it before it does anything.
+/// The rules, as somebody meets them who comes a certain way: every transport has one and asks it before it does
+/// anything.
 #[derive(Clone, Debug)]
 pub struct Door {
     rules: Rules,

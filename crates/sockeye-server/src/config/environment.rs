@@ -35,7 +35,7 @@ pub(super) fn key(config: &mut Config, name: &str) -> Result<String, String> {
     {
         return found;
     }
-    let paths = config.parts().iter().flat_map(paths).collect::<Vec<_>>();
+    let paths = config.fixed_parts().iter().flat_map(paths).collect::<Vec<_>>();
     if let Some(path) = paths.iter().find(|path| variable(path) == name) {
         return Ok(path.clone());
     }
@@ -54,8 +54,7 @@ fn paths(part: &super::schema::Part<'_>) -> Vec<String> {
 /// `CHAT_HISTORY_SIZE`: the end is a key, what is before it a namespace.
 fn in_namespace(config: &mut Config, rest: &str) -> Option<Result<String, String>> {
     let (namespace, key) = {
-        let parts = config.parts();
-        let options = parts.iter().find(|part| part.path == "namespaces.default")?;
+        let options = config.part("namespaces.default")?;
         options.keys.iter().find_map(|key| {
             let namespace = rest.strip_suffix(&key.name.to_ascii_uppercase())?.strip_suffix('_')?;
             (!namespace.is_empty()).then_some((namespace, key.name))

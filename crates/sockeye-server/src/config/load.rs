@@ -1,9 +1,10 @@
-//! From what was written to the configuration in force. A flag goes before the environment, the environment before the file, the
-//! file before the default.
+//! From what was written to the configuration in force. A flag goes before the environment, the environment before the
+//! file, the file before the default.
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     fs, io,
+    ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -14,10 +15,7 @@ use super::{
     Config, environment,
     kind::{Given, Wrong},
     mistake::{Mistake, Mistakes, Place, Text, shown},
-    safety,
-    schema::Part,
-    section::Key,
-    suggest,
+    safety, suggest,
 };
 
 /// Bytes of the largest file that is read.
@@ -126,7 +124,9 @@ impl Sources {
         for flag in &self.flags {
             loading.set(flag.key, Given::Text(&flag.value), Place::Flag(flag.name));
         }
-        safety::check(&loading.config, &loading.places, &loading.wrong, &mut loading.mistakes);
+        if !loading.is_broken {
+            safety::check(&loading.config, &loading.places, &loading.wrong, &mut loading.mistakes);
+        }
         if loading.mistakes.is_empty() {
             Ok(Loaded { config: loading.config, places: loading.places })
         } else {
@@ -141,13 +141,15 @@ struct Loading {
     config: Config,
     places: Places,
     mistakes: Vec<Mistake>,
+    /// The file is not TOML everywhere, so what it does not say it may say nevertheless.
+    is_broken: bool,
     /// Keys whose values are not what somebody wanted.
     wrong: BTreeSet<String>,
 }
 
 impl Loading {
     fn file(&mut self, file: &File) {
-        let source = Text { file: Arc::clone(&file.name), text: &file.text };
+        let source = Text::new(&file.name, &file.text);
         let (table, errors) = DeTable::parse_recoverable(&file.text);
         let mut broken = Vec::new();
         for error in errors {
@@ -170,8 +172,10 @@ impl Loading {
                 }
             }
         }
-        let follows = |mistake: &Mistake| broken.iter().any(|lines| mistake.place.is_in(lines));
-        self.mistakes.retain(|mistake| mistake.key.is_empty() || !follows(mistake));
+        if !broken.is_empty() {
+            self.is_broken = true;
+            self.forget_what_follows_from(&broken);
+        }
         // The parser goes by the alphabet; people go by lines.
         self.mistakes.sort_by_key(|mistake| match mistake.place {
             Place::File { line, column, .. } => (line, column),
@@ -179,8 +183,19 @@ impl Loading {
         });
     }
 
+    /// Of a file that is not TOML everywhere the parser guesses the rest: a name that does not exist may be a piece of
+    /// a value.
+    fn forget_what_follows_from(&mut self, broken: &[Range<usize>]) {
+        let mut mistakes = std::mem::take(&mut self.mistakes);
+        mistakes.retain(|mistake| {
+            let exists = mistake.key.rsplit_once('.').is_some_and(|(section, name)| self.has_key(section, name));
+            mistake.key.is_empty() || (exists && !broken.iter().any(|lines| mistake.place.is_in(lines)))
+        });
+        self.mistakes = mistakes;
+    }
+
     fn has_section(&mut self, name: &str) -> bool {
-        self.config.parts().iter().any(|part| part.path == name)
+        self.config.fixed_parts().iter().any(|part| part.path == name)
     }
 
     fn namespaces(&mut self, reader: &Reader<'_>, namespaces: &DeTable<'_>) {
@@ -261,13 +276,14 @@ impl Loading {
     }
 
     fn has_key(&mut self, section: &str, name: &str) -> bool {
-        find(&mut self.config.parts(), section, name).is_some()
+        self.config.part(section).is_some_and(|part| part.has(name))
     }
 
     fn put(&mut self, section: &str, name: &str, given: Given<'_>) -> Result<(), Refused> {
-        let mut parts = self.config.parts();
-        let Some(key) = find(&mut parts, section, name) else {
-            return Err(Refused { part: None, message: suggest::key(&parts, section, name) });
+        let mut part = self.config.part(section);
+        let Some(key) = part.iter_mut().flat_map(|part| &mut part.keys).find(|key| key.name == name) else {
+            drop(part);
+            return Err(Refused { part: None, message: suggest::key(&mut self.config, section, name) });
         };
         key.take(given).map_err(|Wrong { at, why }| {
             let message = why.unwrap_or_else(|| format!("expected {}", key.allowed()));
@@ -288,19 +304,14 @@ struct Reader<'a> {
 
 struct Refused {
     /// Which part of the file it is about, if not the whole value.
-    part: Option<std::ops::Range<usize>>,
+    part: Option<Range<usize>>,
     message: String,
 }
 
-const BAD_NAMESPACE: &str = "this cannot be a namespace: 1 to 64 bytes, without \":\", white space or any of * # > + ?, and not \
-                             beginning with $";
+const BAD_NAMESPACE: &str = "this cannot be a namespace: 1 to 64 bytes, without \":\", white space or any of \
+                             * # > + ?, and not beginning with $";
 
 fn is_namespace(name: &str) -> bool {
     let is_part_of_a_name = crate::auth::ChannelName::parse(name).is_ok_and(|name| !name.is_reserved());
     is_part_of_a_name && name.len() <= 64 && !name.contains(':')
-}
-
-fn find<'p, 'a>(parts: &'p mut [Part<'a>], section: &str, name: &str) -> Option<&'p mut Key<'a>> {
-    let part = parts.iter_mut().find(|part| part.path == section)?;
-    part.keys.iter_mut().find(|key| key.name == name)
 }

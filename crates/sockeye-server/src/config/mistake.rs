@@ -87,24 +87,33 @@ impl std::error::Error for Mistakes {}
 
 /// The text of a file, in which places are found.
 pub(super) struct Text<'a> {
-    pub(super) file: Arc<str>,
-    pub(super) text: &'a str,
+    file: Arc<str>,
+    whole: &'a str,
+    /// Where each line begins.
+    lines: Vec<usize>,
 }
 
-impl Text<'_> {
+impl<'a> Text<'a> {
+    pub(super) fn new(file: &Arc<str>, text: &'a str) -> Self {
+        let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        let lines = [0].into_iter().chain(ends.map(|(index, _)| index + 1)).collect();
+        Self { file: Arc::clone(file), whole: text, lines }
+    }
+
     /// Line and column of where this begins.
     pub(super) fn place(&self, span: &Range<usize>) -> Place {
-        let before = self.text.get(..span.start).unwrap_or(self.text);
-        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
-        let column = before.chars().rev().take_while(|character| *character != '\n').count() + 1;
+        let line = self.lines.partition_point(|start| *start <= span.start);
+        let start = self.lines.get(line - 1).copied().unwrap_or(0);
+        let column = self.whole.get(start..span.start).map_or(0, |before| before.chars().count()) + 1;
         Place::File { file: Arc::clone(&self.file), line, column }
     }
 
-    /// The lines of which nothing can be said if this place is not TOML: its own, and below a header those up to the next.
+    /// The lines of which nothing can be said if this place is not TOML: its own, and below a header those up to the
+    /// next.
     pub(super) fn spoilt_by(&self, place: &Place) -> Option<Range<usize>> {
         let Place::File { line, .. } = *place else { return None };
         let is_header = |line: &str| line.trim_start().starts_with('[');
-        let mut from_here = self.text.lines().skip(line - 1);
+        let mut from_here = self.whole.lines().skip(line - 1);
         let lines = match from_here.next() {
             Some(header) if is_header(header) => 1 + from_here.take_while(|line| !is_header(line)).count(),
             _ => 1,

@@ -47,7 +47,7 @@ pub fn reference() -> String {
         line(&mut text, "\n| key | default | allowed | meaning |\n| --- | --- | --- | --- |");
         for key in &part.keys {
             let default = key.value().map_or_else(|| "none".to_owned(), |value| format!("`{value}`"));
-            let (allowed, doc) = (key.allowed(), joined(key.doc));
+            let (allowed, doc) = (key.allowed().replace('*', "\\*"), joined(key.doc));
             line(&mut text, &format!("| `{}` | {default} | {allowed} | {doc} |", key.name));
         }
     }
@@ -74,12 +74,13 @@ impl Loaded {
                 text.push('\n');
             }
             line(&mut text, &header(&part.path));
-            let lines = part.keys.iter().map(|key| (assignment(key), format!("{}.{}", part.path, key.name)));
-            let lines = lines.collect::<Vec<_>>();
-            let width = lines.iter().map(|(line, _)| line.chars().count()).max().unwrap_or(0);
-            for (assignment, path) in lines {
-                let place = self.places.get(&path).unwrap_or(&Place::Default);
-                line(&mut text, &format!("{assignment:width$}  # {place}"));
+            let width = part.keys.iter().map(|key| assignment(key).chars().count()).max().unwrap_or(0);
+            for key in &part.keys {
+                let place = match key.value() {
+                    Some(_) => self.place(&format!("{}.{}", part.path, key.name)).to_string(),
+                    None => "not set".to_owned(),
+                };
+                line(&mut text, &format!("{:width$}  # {place}", assignment(key)));
             }
         }
         text
@@ -120,10 +121,10 @@ fn joined(lines: &[&str]) -> String {
     lines.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ")
 }
 
-/// Writes text behind `#`, broken where it is too wide.
+/// Writes text behind `#`, broken where it is too wide, without the backticks of Markdown.
 fn comment(text: &mut String, lines: &[&str]) {
     let mut row = "#".to_owned();
-    for word in joined(lines).split(' ') {
+    for word in joined(lines).replace('`', "").split(' ') {
         if row.chars().count() + 1 + word.chars().count() > WIDTH {
             line(text, &row);
             row.truncate(1);

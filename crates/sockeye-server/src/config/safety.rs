@@ -10,14 +10,16 @@ use super::{
 /// Finds all of them, but for those that follow from a value that could not be taken.
 pub(super) fn check(config: &Config, places: &Places, wrong: &BTreeSet<String>, mistakes: &mut Vec<Mistake>) {
     let mut complain = |key: &str, others: &[&str], message: String| {
-        if [key].iter().chain(others).all(|key| !wrong.contains(*key)) {
-            let place = places.get(key).cloned().unwrap_or(Place::Default);
+        let mut keys = [key].into_iter().chain(others.iter().copied());
+        if keys.clone().all(|key| !wrong.contains(key)) {
+            // Where somebody wrote something that leads to it.
+            let place = keys.find_map(|key| places.get(key)).cloned().unwrap_or(Place::Default);
             mistakes.push(Mistake { place, key: key.to_owned(), message });
         }
     };
     if !config.is_local() && config.origins.allowed.is_empty() {
-        let add = "add allowed = [\"https://example.org\"] under [origins] (\"self\": pages from this server; \"*\": every page), or \
-                   --allow-origin https://example.org";
+        let add = "add allowed = [\"https://example.org\"] under [origins] (\"self\": pages from this server; \"*\": \
+                   every page), or --allow-origin https://example.org";
         let message =
             format!("other machines can reach this address, so it has to be said which web pages may connect: {add}");
         complain("server.listen", &["origins.allowed"], message);
@@ -34,8 +36,8 @@ pub(super) fn check(config: &Config, places: &Places, wrong: &BTreeSet<String>, 
         _ => {}
     }
     if config.api.enabled && config.api_keys().next().is_none() {
-        let message = "without a key everybody could use the API: add keys_file = \"/etc/sockeye/api-keys\" or keys = [\"…\"] \
-                       under [api]";
+        let message = "without a key everybody could use the API: add keys_file = \"/etc/sockeye/api-keys\" or \
+                       keys = [\"…\"] under [api]";
         complain("api.enabled", &["api.keys", "api.keys_file"], message.to_owned());
     }
     if config.session.hard_output < config.session.soft_output {

@@ -59,7 +59,8 @@ pub struct Config {
 section! {
     /// Where the server listens, and with what.
     pub struct ServerSection {
-        /// Address and port; port 0 takes any free one. Where other machines can reach the address, `origins.allowed` is needed.
+        /// Address and port; port 0 takes any free one. Where other machines can reach the address, `origins.allowed`
+        /// is needed.
         pub listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 7071)), Address;
         /// Threads, each with its own connections. `"auto"`: one per core.
         pub workers: Option<usize> = None, AutoCount(1, 1_024);
@@ -81,8 +82,9 @@ section! {
 section! {
     /// Which web pages may connect.
     pub struct OriginsSection {
-        /// Pages of these origins, such as `"https://example.org"`, and always those from this server. `"self"`: only those.
-        /// `"*"`: every page. Empty: every page as long as the server listens on loopback; elsewhere it does not start.
+        /// Pages of these origins, such as `"https://example.org"`, and always those from this server. `"self"`: only
+        /// those. `"*"`: every page. Empty: every page as long as the server listens on loopback; elsewhere it does
+        /// not start.
         pub allowed: Vec<String> = Vec::new(), Origins;
         /// Also refuse clients that send no Origin, as all do that are not browsers.
         pub required: bool = false, Flag;
@@ -110,7 +112,8 @@ section! {
         pub commands_per_second: u32 = 100, Count(1, 1_000_000);
         /// Commands at once after a quiet time.
         pub commands_burst: u32 = 200, Count(1, 1_000_000);
-        /// Commands answered with `rate_limited`, less those done meanwhile, after which the connection is closed with 4108.
+        /// Commands answered with `rate_limited`, less those done meanwhile, after which the connection is closed with
+        /// 4108.
         pub commands_refused: u16 = 1_000, Count(1, 65_535);
         /// What may wait in a connection's output before publications wait in the hub.
         pub soft_output: usize = 256 * KIB, Size(4 * KIB, GIB);
@@ -150,7 +153,8 @@ section! {
     pub struct StoreSection {
         /// The folder in which durable namespaces are kept.
         pub path: Option<PathBuf> = None, Location("/var/lib/sockeye");
-        /// When a publication counts as kept: `"fsync"` (it survives a power cut), `"os"` (it survives the death of the process).
+        /// When a publication counts as kept: `"fsync"` (it survives a power cut), `"os"` (it survives the death of
+        /// the process).
         pub durability: Durability = Durability::Fsync, Word::NEW;
         /// Channels; while there are so many, the first publication into another one is refused.
         pub max_channels: u64 = 1_000_000, Count(1, 1_000_000_000);
@@ -200,8 +204,9 @@ section! {
 }
 
 section! {
-    /// What holds for the channels of a namespace. `[namespaces.default]` is that of names without a `:`; every other is the part
-    /// of the name before the first `:`. Channels of a namespace that is not here do not exist. None inherits from another.
+    /// What holds for the channels of a namespace. `[namespaces.default]` is that of names without a `:`; every other
+    /// is the part of the name before the first `:`. Channels of a namespace that is not here do not exist. None
+    /// inherits from another.
     pub struct NamespaceOptions {
         /// Who may subscribe: `"clients"` (and the server), `"server"` (the API and the server itself), `"nobody"`.
         pub subscribe: Who = Who::Clients, Word::NEW;
@@ -211,8 +216,9 @@ section! {
         pub history_read: Who = Who::Clients, Word::NEW;
         /// Who may see the members, and who comes and goes. A client must be allowed to subscribe as well.
         pub presence_read: Who = Who::Clients, Word::NEW;
-        /// What those may of all this who have not said who they are: `"none"`; `"subscribe"` (and read); `"publish"` (and be members):
-        /// what others may; `"loopback"`: as `"publish"` if the server listens on loopback, else `"none"`.
+        /// What those may of all this who have not said who they are: `"none"`; `"subscribe"` (and read); `"publish"`
+        /// (and be members): what others may; `"loopback"`: as `"publish"` if the server listens on loopback, else
+        /// `"none"`.
         pub anonymous: Anonymous = Anonymous::None, Word::NEW;
         /// Publications kept. 0 is a channel without history, without positions and without catching up.
         pub history_size: usize = 100, Count(0, 1_000_000);
@@ -232,8 +238,8 @@ section! {
         pub session_rate: u32 = 100, Count(1, 1_000_000);
         /// Publications a second that a channel takes from all, in the long run.
         pub channel_rate: u32 = 10_000, Count(1, 10_000_000);
-        /// What becomes of a subscriber that does not keep up: `"disconnect"` (it comes back and catches up), `"skip"` (what waits is
-        /// dropped, and it is told), `"latest"` (of what has the same `conflate` the newest is kept).
+        /// What becomes of a subscriber that does not keep up: `"disconnect"` (it comes back and catches up), `"skip"`
+        /// (what waits is dropped, and it is told), `"latest"` (of what has the same `conflate` the newest is kept).
         pub slow: Slow = Slow::Disconnect, Word::NEW;
     }
 }
@@ -360,14 +366,37 @@ impl<'a> Part<'a> {
     fn new<S: Section>(path: &str, section: &'a mut S) -> Self {
         Self { path: path.to_owned(), about: S::ABOUT, keys: section.keys() }
     }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.keys.iter().any(|key| key.name == name)
+    }
 }
 
 impl Config {
     /// All sections, in the order in which they are printed.
     pub(super) fn parts(&mut self) -> Vec<Part<'_>> {
+        let (mut parts, named) = self.fixed_and_named();
+        parts.extend(named.iter_mut().map(|(name, options)| Part::new(&format!("namespaces.{name}"), options)));
+        parts
+    }
+
+    /// Those that are always there.
+    pub(super) fn fixed_parts(&mut self) -> Vec<Part<'_>> {
+        self.fixed_and_named().0
+    }
+
+    /// The section of this path. It does not take longer for there being many namespaces.
+    pub(super) fn part(&mut self, path: &str) -> Option<Part<'_>> {
+        if let Some(name) = path.strip_prefix("namespaces.").filter(|name| *name != "default") {
+            return self.namespaces.named.get_mut(name).map(|options| Part::new(path, options));
+        }
+        self.fixed_parts().into_iter().find(|part| part.path == path)
+    }
+
+    fn fixed_and_named(&mut self) -> (Vec<Part<'_>>, &mut BTreeMap<String, NamespaceOptions>) {
         // Taken apart, so that none is forgotten.
         let Self { server, tls, origins, limits, session, hub, store, api, calls, page, demos, namespaces } = self;
-        let mut parts = vec![
+        let parts = vec![
             Part::new("server", server),
             Part::new("tls", tls),
             Part::new("origins", origins),
@@ -381,10 +410,7 @@ impl Config {
             Part::new("demos", demos),
             Part::new("namespaces.default", &mut namespaces.default),
         ];
-        for (name, options) in &mut namespaces.named {
-            parts.push(Part::new(&format!("namespaces.{name}"), options));
-        }
-        parts
+        (parts, &mut namespaces.named)
     }
 
     /// Whether only this machine can reach the address.

@@ -24,7 +24,8 @@ impl Secret {
         Self(text.into())
     }
 
-    /// Whether somebody has shown the secret. How long that takes does not depend on how much of it was right.
+    /// Whether somebody has shown the secret. How long that takes depends on lengths only, not on how much of it was
+    /// right.
     #[must_use]
     pub fn is(&self, shown: &str) -> bool {
         self.0.as_bytes().ct_eq(shown.as_bytes()).into()

@@ -1,28 +1,28 @@
 //! What somebody may have meant.
-use super::{Config, schema::Part};
+use super::Config;
 
 /// How alike two names have to be, from 0 to 1.
 const ALIKE: f64 = 0.8;
 
 /// For a key that does not exist.
-pub(super) fn key(parts: &[Part<'_>], section: &str, name: &str) -> String {
+pub(super) fn key(config: &mut Config, section: &str, name: &str) -> String {
     const NONE: &str = "there is no such key";
-    let own = parts.iter().filter(|part| part.path == section).flat_map(|part| &part.keys).map(|key| key.name);
-    let meant = nearest(name, own);
-    let elsewhere = parts.iter().find(|part| part.keys.iter().any(|key| key.name == name));
-    match (meant, elsewhere) {
-        (_, Some(part)) => format!("{NONE}; it belongs under [{}]", part.path),
-        (Some(meant), None) => format!("{NONE}; did you mean {meant}?"),
-        (None, None) => NONE.to_owned(),
+    if let Some(part) = config.fixed_parts().iter().find(|part| part.has(name)) {
+        return format!("{NONE}; it belongs under [{}]", part.path);
+    }
+    let part = config.part(section);
+    match nearest(name, part.iter().flat_map(|part| &part.keys).map(|key| key.name)) {
+        Some(meant) => format!("{NONE}; did you mean {meant}?"),
+        None => NONE.to_owned(),
     }
 }
 
 /// For a section that does not exist, or a key that is in none.
 pub(super) fn section(config: &mut Config, name: &str, is_table: bool) -> String {
-    let parts = config.parts();
+    let parts = config.fixed_parts();
     let none = if is_table { "there is no such section" } else { "there is no such key here" };
     let sections = parts.iter().map(|part| part.path.as_str()).filter(|path| !path.contains('.'));
-    let owner = parts.iter().find(|part| part.keys.iter().any(|key| key.name == name));
+    let owner = parts.iter().find(|part| part.has(name));
     match (nearest(name, sections.chain(["namespaces"])), owner) {
         (_, Some(part)) if !is_table => format!("{none}; it belongs under [{}]", part.path),
         (Some("namespaces"), _) => format!("{none}; did you mean [namespaces.NAME]?"),
