@@ -20,7 +20,7 @@ pub(crate) trait Dialect: 'static {
 
     /// Gives the commands of a message to `each`, in order, with their ids if they have any; not the first `skip`, and none
     /// after `each` has broken off. What is no command is given as a problem. What of `bytes` is passed on is a part of them,
-    /// not a copy, where that does not keep much else in memory.
+    /// not a copy, where that does not keep much else in memory. Breaks off if there are others left.
     ///
     /// # Errors
     /// If the message is of a kind that ends the conversation.
