@@ -260,7 +260,11 @@ impl Subscription {
 
     pub(crate) fn lose(&mut self, epoch: EpochId, offset: u64, world: &mut World<'_>) {
         if epoch == self.epoch {
-            let last = self.position();
+            // Before the first publication caught up, what was announced says where it stands.
+            let last = match self.next {
+                Some(_) => self.position(),
+                None => self.head.saturating_sub(self.announced.unwrap_or(0)),
+            };
             if offset < last {
                 world.add(Kind::WrongLost, || format!("it names offset {offset}, and {last} was passed"));
             }

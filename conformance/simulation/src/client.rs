@@ -351,10 +351,8 @@ impl Client {
                 Some(Seen::Unknown { id })
             }
             Asked::Publish(attempt) => Some(Seen::Refused { id: attempt.id }),
-            Asked::Unsubscribe(channel) => {
-                self.subscriptions.remove(&channel);
-                None
-            }
+            // The server had ended it before; it may have been asked for anew since.
+            Asked::Unsubscribe(_) => None,
             Asked::History(_) | Asked::Presence(_) => None,
         }
     }
