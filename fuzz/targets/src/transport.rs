@@ -116,10 +116,16 @@ impl Wire {
     }
 
     fn send_held(&mut self) {
-        let held = std::mem::take(&mut self.held);
+        let mut held = std::mem::take(&mut self.held);
         let count = self.send(&held);
         self.progress += usize::from(count > 0);
-        self.held = held[count..].to_vec();
+        held.drain(..count);
+        self.held = held;
+    }
+
+    /// So many bytes one write may be able to take.
+    fn room(&self) -> usize {
+        if self.kind.is_buffered { BUFFER_MAX } else { self.window }
     }
 
     fn write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
@@ -197,7 +203,14 @@ impl AsyncWrite for Pipe {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let mut wire = self.wire();
-        let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).take(wire.kind.write_max).collect();
+        // No more than can be taken is copied; something, even if that is nothing.
+        let mut left = wire.room().clamp(1, wire.kind.write_max);
+        let mut bytes = Vec::new();
+        for slice in slices {
+            let count = slice.len().min(left);
+            bytes.extend_from_slice(&slice[..count]);
+            left -= count;
+        }
         wire.write(cx, &bytes)
     }
 
