@@ -74,9 +74,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// not a message. Answering all that came at once before [`recv`](Self::recv) is awaited again spares a turn for each.
     ///
     /// At most what one read brings (64 KiB) comes this way. Replies that are owed, and anything queued, wait for the next call
-    /// of another method.
+    /// of another method. Nothing comes this way while a [`reader`](Self::reader) has left something of a message.
     pub fn try_recv(&mut self) -> Option<Message> {
-        self.driver.take_message()
+        // What comes next must not overtake it.
+        if self.reading.is_some() { None } else { self.driver.take_message() }
     }
 
     /// [`recv`](Self::recv) with the pings and pongs that come as well: for tools that show or time them. Pings are answered
@@ -88,8 +89,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// # Cancel safety
     /// Nothing is lost.
     pub async fn recv_event(&mut self) -> Result<Option<Event>, Error> {
-        let event = poll_fn(|cx| self.driver.poll_event(cx)).await?;
+        let event = poll_fn(|cx| self.poll_whole(cx)).await?;
         Ok(event.filter(|event| !matches!(event, Event::Closed(_))))
+    }
+
+    fn poll_whole(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Event>, Error>> {
+        if self.driver.connection.is_streaming() || self.reading.is_some() {
+            self.stop_streaming();
+        }
+        loop {
+            match ready!(self.driver.poll_event(cx)) {
+                Ok(Some(Event::Part(part))) => self.discard(&part),
+                other => return Poll::Ready(other),
+            }
+        }
     }
 
     /// [`recv`](Self::recv) for those who write futures by hand.
@@ -102,7 +115,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 
     #[inline]
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
-        if self.driver.connection.is_streaming() {
+        // At its end a connection streams no more, but something of a message may have been left here.
+        if self.driver.connection.is_streaming() || self.reading.is_some() {
             self.stop_streaming();
         }
         loop {
@@ -248,7 +262,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     }
 
     /// Closes the connection: flushes what is queued, sends a Close frame, waits for the peer's and for the end of TCP in the
-    /// order of RFC 6455 section 7.1. Messages that still come are dropped. A reason is cut at 123 bytes.
+    /// order of RFC 6455 section 7.1. Messages that still come are dropped, and what a [`reader`](Self::reader) has left. A
+    /// reason is cut at 123 bytes.
     ///
     /// Takes at most twice [`close_timeout`](crate::Limits::close_timeout); a peer that does not answer gives an outcome
     /// that is not [`is_clean`](CloseOutcome::is_clean). If the connection is closed already, this returns how.
@@ -261,9 +276,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// The Close frame is queued at once. Call it again, or [`recv`](Self::recv), to go on waiting.
     pub async fn close(&mut self, code: CloseCode, reason: impl Into<CloseReason>) -> Result<CloseOutcome, Error> {
         self.start_close(code, reason);
+        self.stop_reading();
         loop {
             match poll_fn(|cx| self.driver.poll_event(cx)).await? {
                 Some(Event::Closed(outcome)) => return outcome.map_err(Error::protocol),
+                Some(Event::Part(part)) => self.pass_over(&part),
                 Some(_) => {}
                 None => return self.close_outcome().cloned().ok_or_else(Error::closed),
             }

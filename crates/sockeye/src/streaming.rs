@@ -120,6 +120,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     #[cold]
     pub(crate) fn stop_streaming(&mut self) {
         self.driver.connection.set_streaming(false, now());
+        self.stop_reading();
+    }
+
+    /// What a reader has left is of no interest.
+    pub(crate) fn stop_reading(&mut self) {
         let is_whole = matches!(self.reading.as_deref(), Some(Reading::Open { part: Part { fin: true, .. }, .. }));
         self.reading = self.reading.take().filter(|_| !is_whole).map(|_| Box::new(Reading::Discarding));
     }
@@ -129,6 +134,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         if part.fin {
             self.reading = None;
         }
+    }
+
+    /// Drops a part that a reader might have wanted; then its message is of no interest either.
+    pub(crate) fn pass_over(&mut self, part: &Part) {
+        self.reading = if part.fin { None } else { Some(Box::new(Reading::Discarding)) };
     }
 
     /// Sends a message of unknown length, in parts: each [`write`](MessageWriter::write) is a frame (RFC 6455 section 5.4).

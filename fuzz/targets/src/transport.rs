@@ -8,6 +8,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use sockeye::SplitTransport;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// What a transport of the buffering kind holds at most.
@@ -157,8 +158,10 @@ impl Wire {
     }
 
     fn flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.writing == Writing::Fails {
-            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        match self.writing {
+            Writing::Fails => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            Writing::TakesZero if !self.held.is_empty() => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            Writing::Works | Writing::TakesZero => {}
         }
         self.send_held();
         if self.held.is_empty() {
@@ -231,5 +234,20 @@ impl AsyncWrite for Pipe {
             }
             other => other,
         }
+    }
+}
+
+/// Each direction has a waker of its own.
+impl SplitTransport for Pipe {
+    type Read = Self;
+    type Write = Self;
+
+    fn into_halves(self) -> (Self, Self) {
+        (self.clone(), self)
+    }
+
+    fn from_halves(read: Self, write: Self) -> Self {
+        assert!(Rc::ptr_eq(&read.0, &write.0), "the halves of two pipes");
+        read
     }
 }
