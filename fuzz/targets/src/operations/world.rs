@@ -281,9 +281,10 @@ impl<'a> World<'a> {
         let shape = self.choices.byte();
         let mut payload = self.number();
         let blocks = match shape & 7 {
-            // Rare, because it takes long: as much as is read straight into its message.
-            7 if shape & 0x30 == 0 => LARGE_BLOCKS,
-            short => [0, 3, 4, 20, 80, 300, 10, 1][usize::from(short)],
+            // Rare, because it takes long: as much as is read straight into its message, and as much as fills a queue.
+            7 if shape & 0xf0 == 0 => LARGE_BLOCKS,
+            5 if shape & 0x30 == 0 => 300,
+            short => [0, 3, 4, 20, 80, 12, 10, 1][usize::from(short)],
         };
         for _ in 0..blocks {
             payload.extend_from_slice(BLOCK.as_bytes());
