@@ -74,8 +74,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// not a message. Answering all that came at once before [`recv`](Self::recv) is awaited again spares a turn for each.
     ///
     /// At most what one read brings (64 KiB) comes this way. Replies that are owed, and anything queued, wait for the next call
-    /// of another method.
+    /// of another method. Nothing comes this way while a [`reader`](Self::reader) has left something of a message.
     pub fn try_recv(&mut self) -> Option<Message> {
+        if self.reading.is_some() {
+            // What comes next must not overtake what a reader has left.
+            return None;
+        }
         if self.driver.connection.is_streaming() {
             self.stop_streaming();
         }
@@ -91,7 +95,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// # Cancel safety
     /// Nothing is lost.
     pub async fn recv_event(&mut self) -> Result<Option<Event>, Error> {
-        if self.driver.connection.is_streaming() {
+        if self.driver.connection.is_streaming() || self.reading.is_some() {
             self.stop_streaming();
         }
         let event = poll_fn(|cx| self.poll_whole(cx)).await?;
@@ -108,7 +112,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 
     #[inline]
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
-        if self.driver.connection.is_streaming() {
+        // At its end a connection streams no more, but something of a message may have been left here.
+        if self.driver.connection.is_streaming() || self.reading.is_some() {
             self.stop_streaming();
         }
         loop {
@@ -274,7 +279,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     }
 
     /// Closes the connection: flushes what is queued, sends a Close frame, waits for the peer's and for the end of TCP in the
-    /// order of RFC 6455 section 7.1. Messages that still come are dropped. A reason is cut at 123 bytes.
+    /// order of RFC 6455 section 7.1. Messages that still come are dropped, and what a [`reader`](Self::reader) has left. A
+    /// reason is cut at 123 bytes.
     ///
     /// Takes at most twice [`close_timeout`](crate::Limits::close_timeout); a peer that does not answer gives an outcome
     /// that is not [`is_clean`](CloseOutcome::is_clean). If the connection is closed already, this returns how.
@@ -291,6 +297,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         loop {
             match poll_fn(|cx| self.poll_whole(cx)).await? {
                 Some(Event::Closed(outcome)) => return outcome.map_err(Error::protocol),
+                Some(Event::Part(part)) => self.discard(&part),
                 Some(_) => {}
                 None => return self.close_outcome().cloned().ok_or_else(Error::closed),
             }

@@ -51,6 +51,7 @@ impl<S: SplitTransport> WebSocket<S> {
         let (read, write) = io.into_halves();
         let (receive, send) = connection.split();
         let shared = Arc::new(Shared::new(write, send, flush_due, shutting_down, agreed));
+        shared.board.lock().ended = end.is_some();
         let receiver = Receiver::new(read, receive, rest, failure, end, reading, Arc::clone(&shared));
         (Sender::new(shared), receiver)
     }

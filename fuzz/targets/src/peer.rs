@@ -73,11 +73,14 @@ pub(crate) struct Understood {
     pub(crate) closed: Option<CloseOutcome>,
     /// Bytes of a last frame that is not whole.
     pub(crate) torn: usize,
+    /// Data frames that are not a whole message.
+    pub(crate) fragments: usize,
 }
 
 /// Gives everything that an end of role `from` sent to a peer, which has to understand it.
 pub(crate) fn understand(from: Role, wire: &[u8]) -> Understood {
-    let mut understood = Understood { torn: walk(from, wire), ..Understood::default() };
+    let (torn, fragments) = walk(from, wire);
+    let mut understood = Understood { torn, fragments, ..Understood::default() };
     let huge = usize::MAX / 2;
     let config = Config::with(|config| {
         config.limits.max_frame = huge;
@@ -121,23 +124,29 @@ fn drop_outgoing(connection: &mut Connection) {
     outgoing.advance(outgoing.remaining());
 }
 
-/// What a peer would let pass: whole messages only, masked or not as the role wants, and nothing after Close.
-fn walk(from: Role, mut wire: &[u8]) -> usize {
-    let mut closed = false;
+/// What a peer would let pass: messages in order, masked or not as the role wants, and nothing after Close. Returns the bytes
+/// that are not a whole frame, and how many data frames were not a whole message.
+fn walk(from: Role, mut wire: &[u8]) -> (usize, usize) {
+    let (mut closed, mut unfinished, mut fragments) = (false, false, 0);
     while !wire.is_empty() {
         assert!(!closed, "bytes after Close");
         let Some((header, used)) = Header::decode(wire).expect("a header") else { break };
-        assert!(header.fin && !header.rsv.any() && header.opcode != OpCode::Continuation, "{header:?}");
+        assert!(!header.rsv.any(), "{header:?}");
         assert_eq!(header.mask.is_some(), from == Role::Client, "masking");
         let len = usize::try_from(header.len).expect("a length");
         let Some(payload) = wire[used..].get(..len) else { break };
-        if header.opcode == OpCode::Text {
+        if header.opcode == OpCode::Text && header.fin {
             let mut payload = payload.to_vec();
             header.mask.unwrap_or(MaskKey([0; 4])).apply(&mut payload, 0);
             std::str::from_utf8(&payload).expect("text");
         }
+        if !header.opcode.is_control() {
+            assert_eq!(header.opcode == OpCode::Continuation, unfinished, "{header:?}");
+            fragments += usize::from(unfinished || !header.fin);
+            unfinished = !header.fin;
+        }
         closed = header.opcode == OpCode::Close;
         wire = &wire[used + len..];
     }
-    wire.len()
+    (wire.len(), fragments)
 }

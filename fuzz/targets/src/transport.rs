@@ -8,6 +8,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use sockeye::SplitTransport;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// What a transport of the buffering kind holds at most.
@@ -116,10 +117,16 @@ impl Wire {
     }
 
     fn send_held(&mut self) {
-        let held = std::mem::take(&mut self.held);
+        let mut held = std::mem::take(&mut self.held);
         let count = self.send(&held);
         self.progress += usize::from(count > 0);
-        self.held = held[count..].to_vec();
+        held.drain(..count);
+        self.held = held;
+    }
+
+    /// So many bytes one write may be able to take.
+    fn room(&self) -> usize {
+        if self.kind.is_buffered { BUFFER_MAX } else { self.window }
     }
 
     fn write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
@@ -151,8 +158,10 @@ impl Wire {
     }
 
     fn flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.writing == Writing::Fails {
-            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        match self.writing {
+            Writing::Fails => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            Writing::TakesZero if !self.held.is_empty() => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            Writing::Works | Writing::TakesZero => {}
         }
         self.send_held();
         if self.held.is_empty() {
@@ -197,7 +206,14 @@ impl AsyncWrite for Pipe {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let mut wire = self.wire();
-        let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).take(wire.kind.write_max).collect();
+        // No more than can be taken is copied; something, even if that is nothing.
+        let mut left = wire.room().clamp(1, wire.kind.write_max);
+        let mut bytes = Vec::new();
+        for slice in slices {
+            let count = slice.len().min(left);
+            bytes.extend_from_slice(&slice[..count]);
+            left -= count;
+        }
         wire.write(cx, &bytes)
     }
 
@@ -218,5 +234,20 @@ impl AsyncWrite for Pipe {
             }
             other => other,
         }
+    }
+}
+
+/// Each direction has a waker of its own.
+impl SplitTransport for Pipe {
+    type Read = Self;
+    type Write = Self;
+
+    fn into_halves(self) -> (Self, Self) {
+        (self.clone(), self)
+    }
+
+    fn from_halves(read: Self, write: Self) -> Self {
+        assert!(Rc::ptr_eq(&read.0, &write.0), "the halves of two pipes");
+        read
     }
 }

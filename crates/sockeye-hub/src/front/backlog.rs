@@ -73,20 +73,32 @@ impl Backlog {
         if policy == SlowPolicy::Latest {
             self.replace_older(publication);
         }
-        if self.bytes.saturating_add(publication.weight()) > limit {
-            match policy {
-                SlowPolicy::Disconnect => return Err(Overflow),
-                SlowPolicy::Skip => self.skip(&publication.channel),
-                SlowPolicy::Latest => {
-                    self.merge_losses();
-                    if self.bytes.saturating_add(publication.weight()) > limit {
-                        self.skip(&publication.channel);
-                    }
-                }
+        if self.fits(publication, limit) {
+            self.push_unbounded(publication, own);
+            return Ok(());
+        }
+        if policy == SlowPolicy::Disconnect {
+            return Err(Overflow);
+        }
+        self.merge_losses();
+        if !self.fits(publication, limit) {
+            let skipped = self.skip(&publication.channel);
+            if !self.fits(publication, limit) {
+                // What fills it is of other channels: this one is skipped too.
+                let last = publication.position.or(skipped.flatten());
+                self.push_lost(publication.channel.clone(), last, LostReason::Slow);
+                return Ok(());
+            }
+            if let Some(last) = skipped {
+                self.push_lost(publication.channel.clone(), last, LostReason::Slow);
             }
         }
         self.push_unbounded(publication, own);
         Ok(())
+    }
+
+    fn fits(&self, publication: &Publication, limit: usize) -> bool {
+        self.bytes.saturating_add(publication.weight()) <= limit
     }
 
     /// Adds a publication that has been counted elsewhere.
@@ -138,21 +150,23 @@ impl Backlog {
         self.bytes = self.bytes.saturating_sub(before).saturating_add(after);
     }
 
-    /// All that waits of a channel becomes one notice. Members who came or went stay: they would not come again.
-    fn skip(&mut self, channel: &ChannelName) {
+    /// Drops all that waits of a channel; returns the position of the last of it, if there was anything. Members who came or
+    /// went stay: they would not come again.
+    #[allow(clippy::option_option, reason = "whether there was anything, and whether it had a position")]
+    fn skip(&mut self, channel: &ChannelName) -> Option<Option<Position>> {
         let mut last = None;
         self.retain(|waiting| match waiting {
             Waiting::Publication(publication, _) if publication.channel == *channel => {
-                last = publication.position.or(last);
+                last = Some(publication.position.or(last.flatten()));
                 false
             }
             Waiting::Lost(other, position, _) if other == channel => {
-                last = position.or(last);
+                last = Some(position.or(last.flatten()));
                 false
             }
             _ => true,
         });
-        self.push_lost(channel.clone(), last, LostReason::Slow);
+        last
     }
 
     /// Of notices of one channel with nothing of it between them only the last is needed.
@@ -294,5 +308,56 @@ mod tests {
         backlog.forget(&"b".parse().unwrap());
         backlog.push(&publication("a", 4, Some("k")), false, SlowPolicy::Latest, LIMIT).unwrap();
         assert_eq!(drained(&mut backlog), ["a2", "a lost 3", "a4"]);
+    }
+
+    #[test]
+    fn whatever_is_dropped_is_told_of_in_its_place() {
+        use std::collections::BTreeMap;
+        let mut state = 1_u64;
+        let mut random = move |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33) % below
+        };
+        for policy in [SlowPolicy::Skip, SlowPolicy::Latest] {
+            for _ in 0..2_000 {
+                let mut backlog = Backlog::default();
+                let (mut published, mut seen) = (BTreeMap::new(), BTreeMap::<String, u64>::new());
+                for _ in 0..60 {
+                    if random(3) == 0 {
+                        take(&mut backlog, &mut seen);
+                    } else {
+                        let channel = ["a", "b"][usize::try_from(random(2)).unwrap()];
+                        let offset = published.entry(channel).or_insert(0);
+                        *offset += 1;
+                        let key = ["x", "y", "z"][usize::try_from(random(3)).unwrap()];
+                        let one = publication(channel, *offset, Some(key));
+                        backlog.push(&one, false, policy, LIMIT).unwrap();
+                    }
+                }
+                while !backlog.is_empty() {
+                    take(&mut backlog, &mut seen);
+                }
+                for (channel, offset) in published {
+                    assert_eq!(seen.get(channel), Some(&offset), "{policy:?}");
+                }
+            }
+        }
+    }
+
+    /// Takes the next thing as a subscriber does: n + 1 after n, or a notice.
+    fn take(backlog: &mut Backlog, seen: &mut std::collections::BTreeMap<String, u64>) {
+        match backlog.pop_front() {
+            Some(Waiting::Publication(publication, _)) => {
+                let at = seen.entry(publication.channel.to_string()).or_insert(0);
+                *at += 1;
+                assert_eq!(publication.offset(), *at);
+            }
+            Some(Waiting::Lost(channel, position, _)) => {
+                let (at, offset) = (seen.entry(channel.to_string()).or_insert(0), position.unwrap().offset);
+                assert!(offset > *at);
+                *at = offset;
+            }
+            Some(Waiting::Change(_)) | None => {}
+        }
     }
 }
