@@ -169,22 +169,24 @@ impl Backlog {
         last
     }
 
-    /// Of notices of one channel with nothing of it between them only the last is needed.
+    /// Notices of one channel with nothing of it between them become one, of the last position that any of them says.
     fn merge_losses(&mut self) {
-        let mut followed_by_loss = HashMap::new();
-        let mut needed: Vec<bool> = self
-            .waiting
-            .iter()
-            .rev()
-            .map(|waiting| match waiting {
-                Waiting::Lost(channel, ..) => followed_by_loss.insert(channel.clone(), true) != Some(true),
-                other => {
-                    followed_by_loss.insert(other.channel().clone(), false);
-                    true
+        let mut open = HashMap::new();
+        let mut merged: VecDeque<Waiting> = VecDeque::with_capacity(self.waiting.len());
+        for waiting in std::mem::take(&mut self.waiting) {
+            if let Waiting::Lost(channel, later, _) = &waiting {
+                let place = *open.entry(channel.clone()).or_insert(merged.len());
+                if let Some(Waiting::Lost(_, position, _)) = merged.get_mut(place) {
+                    *position = later.or(*position);
+                    continue;
                 }
-            })
-            .collect();
-        self.retain(|_| needed.pop().unwrap_or(true));
+            } else {
+                open.remove(waiting.channel());
+            }
+            merged.push_back(waiting);
+        }
+        self.waiting = merged;
+        self.retain(|_| true);
     }
 
     fn retain(&mut self, keep: impl FnMut(&Waiting) -> bool) {
@@ -328,9 +330,13 @@ mod tests {
                     } else {
                         let channel = ["a", "b"][usize::try_from(random(2)).unwrap()];
                         let offset = published.entry(channel).or_insert(0);
-                        *offset += 1;
                         let key = ["x", "y", "z"][usize::try_from(random(3)).unwrap()];
-                        let one = publication(channel, *offset, Some(key));
+                        let one = if random(4) == 0 {
+                            volatile(channel, key)
+                        } else {
+                            *offset += 1;
+                            publication(channel, *offset, Some(key))
+                        };
                         backlog.push(&one, false, policy, LIMIT).unwrap();
                     }
                 }
@@ -344,17 +350,25 @@ mod tests {
         }
     }
 
+    fn volatile(channel: &str, key: &str) -> Arc<Publication> {
+        let mut one = publication(channel, 0, Some(key));
+        Arc::get_mut(&mut one).unwrap().position = None;
+        one
+    }
+
     /// Takes the next thing as a subscriber does: n + 1 after n, or a notice.
     fn take(backlog: &mut Backlog, seen: &mut std::collections::BTreeMap<String, u64>) {
         match backlog.pop_front() {
+            Some(Waiting::Publication(publication, _)) if publication.position.is_none() => {}
             Some(Waiting::Publication(publication, _)) => {
                 let at = seen.entry(publication.channel.to_string()).or_insert(0);
                 *at += 1;
                 assert_eq!(publication.offset(), *at);
             }
             Some(Waiting::Lost(channel, position, _)) => {
-                let (at, offset) = (seen.entry(channel.to_string()).or_insert(0), position.unwrap().offset);
-                assert!(offset > *at);
+                let at = seen.entry(channel.to_string()).or_insert(0);
+                let offset = position.map_or(*at, |position| position.offset);
+                assert!(offset >= *at);
                 *at = offset;
             }
             Some(Waiting::Change(_)) | None => {}
