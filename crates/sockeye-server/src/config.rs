@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use sockeye::{Deflate, OriginPolicy};
 use sockeye_hub::{ChannelOptions, HubOptions, Namespaces};
 
-use crate::{Calls, Site, Tls, store::StoreOptions};
+use crate::{ApiKey, Calls, Site, Tls, store::StoreOptions};
 
 /// How a [`Server`](crate::Server) runs.
 ///
@@ -48,6 +48,8 @@ pub struct ServerOptions {
     pub store: Option<StorePlace>,
     /// What clients can `call`. Default: nothing.
     pub calls: Calls,
+    /// The keys of the HTTP API under `/api/`. Without one, the default, there is none.
+    pub api_keys: Vec<ApiKey>,
     /// How long clients have to answer the Close frame when the server stops. Default: 5 s.
     pub drain: Duration,
 }
@@ -72,6 +74,7 @@ impl ServerOptions {
             session: SessionLimits::default(),
             store: None,
             calls: Calls::default(),
+            api_keys: Vec::new(),
             drain: Duration::from_secs(5),
         }
     }

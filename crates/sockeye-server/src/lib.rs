@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! listen ──accepted TCP──▶ (tls) ──▶ exchange ──upgrade──▶ demo::{echo, chat, cursors}
-//!    │ admission                │          └──plain GET──▶ pages
+//!    │ admission                │          ├──plain GET──▶ pages
+//!    │                          │          └──/api/…────▶ api
 //!    │                          └─▶ http2 ──(each stream: the same)
 //!    └ one worker a core, each with its own listener and its own connections
 //! ```
@@ -11,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod admission;
+mod api;
 mod calls;
 mod config;
 mod demo;
@@ -27,6 +29,7 @@ pub mod store;
 mod tls;
 mod worker;
 
+pub use api::{ApiKey, BadKey};
 pub use calls::{Call, CallError, Calls};
 pub use config::{Admission, ServerOptions, SessionLimits, StorePlace};
 pub use listen::{Server, StartError};

@@ -132,6 +132,8 @@ pub(crate) enum Farewell {
     TooSlow,
     /// What it was allowed to do, it is not any more.
     Forbidden,
+    /// The server's own interface asked for it, with this code.
+    Dismissed(CloseCode),
     /// It sends more than it may.
     RateLimited,
     /// It began with what only others may.
