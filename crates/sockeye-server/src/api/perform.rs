@@ -46,7 +46,7 @@ async fn ask(request: Request, backend: &impl Backend) -> Result<Response<Bytes>
 /// One, or several: then all are under way at once, in their order, and each has an answer of its own.
 async fn publish(key: &str, body: &Bytes, backend: &impl Backend) -> Result<Response<Bytes>, Refused> {
     let read = read::publish(body).inspect_err(|problem| {
-        info!(key, code = problem.code.as_str(), "API: a publication was refused");
+        info!(?key, code = problem.code.as_str(), "API: a publication was refused");
     })?;
     let deadline = begin(backend).await?;
     let (drafts, is_one) = match read {
@@ -62,7 +62,7 @@ async fn publish(key: &str, body: &Bytes, backend: &impl Backend) -> Result<Resp
         let answer = wait(asked, deadline).await;
         answers.push(answer.inspect_err(|problem| {
             let channel = channel.as_str();
-            info!(key, channel, code = problem.code.as_str(), "API: a publication was refused");
+            info!(?key, ?channel, code = problem.code.as_str(), "API: a publication was refused");
         }));
     }
     if is_one && let Some(answer) = answers.pop() {
@@ -125,8 +125,8 @@ async fn disconnect(key: &str, body: &Bytes, backend: &impl Backend) -> Result<R
     let ending = backend.disconnect(target.clone(), code);
     let sessions = timeout_at(deadline, ending).await.map_err(|_| late())?;
     match &target {
-        Target::Session(session) => info!(key, %session, code = code.get(), sessions, "API: sessions were ended"),
-        Target::User(user) => info!(key, user = user.as_str(), code = code.get(), sessions, "API: sessions were ended"),
+        Target::Session(session) => info!(?key, %session, code = code.get(), sessions, "API: sessions were ended"),
+        Target::User(user) => info!(?key, ?user, code = code.get(), sessions, "API: sessions were ended"),
     }
     write(&Ended { sessions })
 }

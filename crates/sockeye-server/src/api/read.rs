@@ -10,7 +10,7 @@ use sockeye_hub::{ChannelName, Draft, Epoch, HistoryPage, Kind, Payload, Positio
 
 use super::{MAX_BATCH, Target, query::Query, wrong};
 use crate::dialect::{
-    Problem,
+    ErrorCode, Problem,
     json::{self, HISTORY_LIMIT, MAX_LAST, MEMBERS_LIMIT},
 };
 
@@ -92,21 +92,29 @@ pub(super) fn disconnect(body: &Bytes) -> Result<(Target, CloseCode), Problem> {
         #[serde(default, deserialize_with = "given")]
         user: Option<String>,
         #[serde(default, deserialize_with = "given")]
-        code: Option<u16>,
+        code: Option<f64>,
     }
     let members: Members = object(text(body)?)?;
     let target = match (members.session, members.user) {
         (Some(session), None) => {
             Target::Session(session.parse().map_err(|_| wrong("a session has 32 hexadecimal digits, in lower case"))?)
         }
-        (None, Some(user)) if (1..=MAX_USER).contains(&user.len()) => Target::User(user),
-        (None, Some(_)) => return Err(wrong(format!("the name of a user has 1 to {MAX_USER} bytes"))),
+        (None, Some(user)) if user.len() > MAX_USER => {
+            return Err(Problem::new(ErrorCode::TooBig, "the name of a user has at most 255 bytes"));
+        }
+        (None, Some(user)) if user.is_empty() || user.contains(char::is_control) => {
+            return Err(wrong("the name of a user is not empty and has no control characters"));
+        }
+        (None, Some(user)) => Target::User(user),
         _ => return Err(wrong("whom: session or user")),
     };
-    let code = members.code.unwrap_or(FORBIDDEN);
-    let is_fit = code == 1000 || (4000..=4199).contains(&code);
-    let code = CloseCode::new(code).ok().filter(|_| is_fit);
+    let code = members.code.map_or(Some(FORBIDDEN), close_code).and_then(|code| CloseCode::new(code).ok());
     Ok((target, code.ok_or_else(|| wrong("code is 1000, or from 4000 to 4199"))?))
+}
+
+/// A code that may be chosen. JSON has one kind of numbers: 4000.0 is 4000.
+fn close_code(number: f64) -> Option<u16> {
+    [1000].into_iter().chain(4000..=4199).find(|&code| f64::from(code).total_cmp(&number).is_eq())
 }
 
 pub(super) fn channel(query: &Query<'_>) -> Result<ChannelName, Problem> {

@@ -1,7 +1,7 @@
 //! The API without sockets: a server that says what the test has it say.
 use super::{perform::DESCRIPTION, route::Endpoint, *};
 
-use std::{cell::RefCell, future::pending};
+use std::{cell::RefCell, future::pending, io, sync::Mutex};
 
 use serde_json::{Value, json};
 use sockeye::CloseCode;
@@ -235,7 +235,8 @@ async fn who_is_sent_away_is_named_once() {
         "{}".to_owned(),
         r#"{"session":"x"}"#.into(),
         r#"{"user":""}"#.into(),
-        format!(r#"{{"user":"{}"}}"#, "x".repeat(256)),
+        r#"{"user":"a\nb"}"#.into(),
+        r#"{"user":"ann","code":4000.5}"#.into(),
         format!(r#"{{"session":"{session}","user":"ann"}}"#),
         r#"{"user":"ann","code":1006}"#.into(),
         r#"{"user":"ann","code":70000}"#.into(),
@@ -243,12 +244,55 @@ async fn who_is_sent_away_is_named_once() {
     ] {
         assert_eq!(refused(&backend, "POST", "/api/disconnect", &body).await, (400, "bad_request".into()), "{body}");
     }
+    let long = format!(r#"{{"user":"{}"}}"#, "x".repeat(256));
+    assert_eq!(refused(&backend, "POST", "/api/disconnect", &long).await, (413, "too_big".into()));
     assert!(backend.sent_away.borrow().is_empty());
-    for body in [format!(r#"{{"session":"{session}"}}"#), r#"{"user":"ann","code":4100}"#.into()] {
+    for body in [format!(r#"{{"session":"{session}"}}"#), r#"{"user":"ann","code":4100.0}"#.into()] {
         assert_eq!(ask(&backend, "POST", "/api/disconnect", &body).await, (200, json!({"sessions": 3})));
     }
     let sent_away = [(Target::Session(sockeye_hub::SessionId(0)), 4003), (Target::User("ann".into()), 4100)];
     assert_eq!(*backend.sent_away.borrow(), sent_away);
+}
+
+/// Attack lines J10, J11 and J18: who did it is put down, on one line however it is called, and the key itself is not.
+#[test]
+fn what_is_done_is_put_down() {
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    tracing::subscriber::with_default(subscriber, || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let failures = vec![("a", Failure::new(FailureCode::Forbidden, "no"))];
+            let backend = Fake { failures, ..Fake::default() };
+            let api = Api::new(&[ApiKey::new("evil\r\n\u{1b}[31mname\" code=\"", KEY).unwrap()]).unwrap();
+            for (path, body) in
+                [("publish", r#"{"channel":"a","data":1}"#), ("disconnect", r#"{"user":"\"ann\u202e"}"#)]
+            {
+                let request = Request::post(format!("{PREFIX}{path}")).header("content-type", "application/json");
+                let request = request.header("authorization", format!("Bearer {KEY}")).body(()).unwrap();
+                api.begin(&request, None).unwrap().perform(Bytes::from_static(body.as_bytes()), &backend).await;
+            }
+        });
+    });
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert_eq!(log.lines().count(), 2, "{log}");
+    assert!(!log.contains(['\r', '\u{1b}', '\u{202e}']) && !log.contains(KEY), "{log}");
+    assert!(log.contains("evil") && log.contains("channel=\"a\"") && log.contains("sessions=3"), "{log}");
 }
 
 /// A `HEAD` is answered as a `GET` would be, and everything else says what is allowed.
