@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use crate::anomaly::{Counts, Findings, Here, Kind, Verdict};
 use crate::history::{Action, ActorId, Item, Name, Path, Position, Record, Seen};
 use crate::ledger::{ChannelId, EpochId, Floor, Ledger, Witness};
+use crate::page::Page;
 use crate::permissions::Permissions;
 use crate::publishes::{Answer, Asked, Delivery, Publish, Publishes};
 use crate::rules::Rules;
@@ -38,6 +39,7 @@ pub struct Judge {
     connections: HashMap<ActorId, u32>,
     skips: Vec<(Here, EpochId, u64)>,
     doubtful: Vec<Doubtful>,
+    ahead: Vec<Ahead>,
     here: Here,
 }
 
@@ -61,6 +63,39 @@ enum Subscribed {
     At(Subscription),
 }
 
+/// Somebody who was told of a position of which nobody else knows, when all was quiet, and who was not there.
+#[derive(Debug)]
+struct Ahead {
+    here: Here,
+    channel: ChannelId,
+    epoch: EpochId,
+    end: u64,
+    behind: Vec<ActorId>,
+}
+
+impl Ahead {
+    /// Those who were behind may have skipped publications of their own, of which the answer was lost.
+    fn decide(
+        self,
+        ledger: &Ledger,
+        publishes: &Publishes,
+        unplaced: &HashMap<(ActorId, ChannelId), u64>,
+        findings: &mut Findings,
+    ) {
+        let Self { here, channel, epoch, end, behind } = self;
+        let skipped = |actor: &ActorId| match (ledger.at(epoch, end), ledger.presumed(epoch, end)) {
+            (Some(id), _) => publishes.is_own(id, *actor),
+            (None, Some(id)) => publishes.may_be_own(id, *actor),
+            (None, None) => unplaced.contains_key(&(*actor, channel)),
+        };
+        if !behind.iter().all(skipped) {
+            findings.add(Kind::Ahead, here, &ledger.name(channel), || {
+                format!("at {end} when all is quiet; not so actors {behind:?}, and nobody had seen as much")
+            });
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Subscribing {
     since: Option<Position>,
@@ -80,13 +115,6 @@ struct Reply<'a> {
     position: Option<&'a Position>,
     recovered: Option<bool>,
     catch_up: Option<u64>,
-}
-
-/// A `HistoryPage`, in parts.
-struct Page<'a> {
-    position: &'a Position,
-    items: &'a [Item],
-    more: bool,
 }
 
 /// A `Delivered`, in parts.
@@ -111,6 +139,7 @@ impl Judge {
             connections: HashMap::new(),
             skips: Vec::new(),
             doubtful: Vec::new(),
+            ahead: Vec::new(),
             here: Here { record: 0, at: 0, actor: 0 },
             rules,
         }
@@ -150,10 +179,13 @@ impl Judge {
             self.end_subscription(channel);
         }
         self.check_skips();
-        let Self { mut publishes, ledger, mut findings, mut counts, here, doubtful, .. } = self;
+        let Self { mut publishes, ledger, mut findings, mut counts, here, doubtful, ahead, .. } = self;
         counts.epochs = ledger.epochs.len() as u64;
         (counts.entries, counts.entries_read) = ledger.finish(&mut publishes, &mut findings);
         let mut unplaced = publishes.unplaced_own();
+        for ahead in ahead {
+            ahead.decide(&ledger, &publishes, &unplaced, &mut findings);
+        }
         for gap in doubtful {
             gap.decide(&ledger, &publishes, &mut unplaced, &mut findings);
         }
@@ -203,9 +235,9 @@ impl Judge {
         let permitted = |channel| permissions.allow(here.actor, channel, Action::Publish, here.at);
         let ways = (|channel| ledger.name(channel), permitted);
         let answer = self.publishes.acknowledge(here, id, position, ways, &mut self.findings);
-        if let (Answer::At { channel, keyed }, Some(position)) = (answer, position) {
+        if let (Answer::At { channel, any_body }, Some(position)) = (answer, position) {
             let epoch = self.epoch(channel, position);
-            self.witness((epoch, position.offset), id, Witness::Acknowledged { keyed });
+            self.witness((epoch, position.offset), id, Witness::Acknowledged { any_body });
         }
     }
 
@@ -484,15 +516,11 @@ impl Judge {
             });
         }
         for (channel, ends) in ends {
-            let least = ends.iter().map(|(_, end)| *end).min().unwrap_or_default();
-            let current = self.ledger.channels[channel as usize].current;
-            let witnessed = current.map_or(0, |epoch| self.ledger.epochs[epoch as usize].witnessed);
-            let name = self.ledger.name(channel);
-            for (actor, end) in ends.into_iter().filter(|(_, end)| *end > witnessed && *end > least) {
-                self.here.actor = actor;
-                self.find(Kind::Ahead, &name, || {
-                    format!("at {end}; another is at {least}, nobody saw more than {witnessed}")
-                });
+            let Some(epoch) = self.ledger.channels[channel as usize].current else { continue };
+            let witnessed = self.ledger.epochs[epoch as usize].witnessed;
+            for &(actor, end) in ends.iter().filter(|(_, end)| *end > witnessed) {
+                let behind = ends.iter().filter(|(_, other)| *other < end).map(|(actor, _)| *actor).collect();
+                self.ahead.push(Ahead { here: Here { actor, ..settled }, channel, epoch, end, behind });
             }
         }
         self.here = settled;
@@ -565,33 +593,5 @@ impl Judge {
 
     fn connection(&self, actor: ActorId) -> u32 {
         self.connections.get(&actor).copied().unwrap_or_default()
-    }
-}
-
-impl Page<'_> {
-    /// What is missing in it, if anything is.
-    fn hole(&self, since: Option<u64>, reverse: bool, keeps: Option<u64>) -> Option<String> {
-        let head = self.position.offset;
-        for pair in self.items.windows(2) {
-            let (one, other) = if reverse { (pair[1], pair[0]) } else { (pair[0], pair[1]) };
-            if other.offset != one.offset.saturating_add(1) {
-                return Some(format!("{} and {} side by side", pair[0].offset, pair[1].offset));
-            }
-        }
-        let held_from = keeps.map(|keeps| head.saturating_sub(keeps).saturating_add(1));
-        let oldest_due = held_from.map(|held| held.max(if reverse { 1 } else { since.unwrap_or(0).saturating_add(1) }));
-        let (first, last) = (self.items.first().map(|item| item.offset), self.items.last().map(|item| item.offset));
-        let (oldest, newest) = if reverse { (last, first) } else { (first, last) };
-        if let Some(newest) = newest.filter(|&newest| newest > head) {
-            return Some(format!("offset {newest} where the channel is at {head}"));
-        }
-        let ends_early = !reverse && !self.more && newest.is_some_and(|newest| newest < head);
-        let starts_early = reverse && since.is_none() && newest.is_some_and(|newest| newest < head);
-        if ends_early || starts_early {
-            return Some(format!("its newest is {newest:?} and the channel is at {head}"));
-        }
-        let oldest_due = oldest_due.filter(|&due| due <= head && !(reverse && (self.more || since.is_some())))?;
-        let misses = oldest.is_none_or(|oldest| oldest > oldest_due);
-        misses.then(|| format!("its oldest is {oldest:?} and {oldest_due} is held"))
     }
 }

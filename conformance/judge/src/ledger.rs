@@ -39,7 +39,7 @@ pub(crate) struct Epoch {
 struct Entry {
     id: u64,
     here: Here,
-    /// Only an `ok` to a publish with a key says so: the entry may be of another publish with that key.
+    /// Only an `ok` to a publish with a key says so, and others have that key: it may be one of theirs.
     presumed: bool,
     read: bool,
 }
@@ -47,7 +47,7 @@ struct Entry {
 /// How somebody knows what is at a position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Witness {
-    Acknowledged { keyed: bool },
+    Acknowledged { any_body: bool },
     Read,
 }
 
@@ -131,7 +131,7 @@ impl Ledger {
         findings: &mut Findings,
     ) {
         let of = &mut self.epochs[epoch as usize];
-        let presumed = how == Witness::Acknowledged { keyed: true };
+        let presumed = how == Witness::Acknowledged { any_body: true };
         let read = how == Witness::Read;
         if here.at > of.earlier.0 {
             of.earlier = (here.at, of.witnessed, of.acknowledged);
@@ -159,9 +159,15 @@ impl Ledger {
         entry.read |= read;
     }
 
-    /// What is at this position, if anybody has said.
+    /// What is at this position, if anybody has said, and without doubt.
     pub(crate) fn at(&self, epoch: EpochId, offset: u64) -> Option<u64> {
-        self.epochs[epoch as usize].entries.get(&offset).map(|entry| entry.id)
+        self.epochs[epoch as usize].entries.get(&offset).filter(|entry| !entry.presumed).map(|entry| entry.id)
+    }
+
+    /// What an `ok` says is at this position, if it may be another with the same key.
+    pub(crate) fn presumed(&self, epoch: EpochId, offset: u64) -> Option<u64> {
+        let entry = self.epochs[epoch as usize].entries.get(&offset).filter(|entry| entry.presumed)?;
+        Some(entry.id)
     }
 
     /// What is there when something is asked at `now`; of several recorders only what was there a millisecond before.
@@ -255,12 +261,13 @@ impl PublisherOrder {
     ) {
         let Publish { actor, first, last, acknowledged, .. } = *publish;
         let once = publish.attempts == publish.refused + 1;
+        // Of several attempts the first may be carried out last, unless they came by one connection.
+        let connection = (actor, last.connection);
+        let in_connection = once || first.connection == last.connection;
         let latest = if once && acknowledged {
             self.of_all.get(&actor)
         } else {
-            // Of several attempts the first may be carried out last, unless they came by one connection.
-            let connection = (actor, last.connection);
-            self.of_connection.get(&connection).filter(|_| once || first.connection == last.connection)
+            self.of_connection.get(&connection).filter(|_| in_connection)
         };
         if latest.is_some_and(|&latest| latest > last.number) {
             findings.add(Kind::PublisherOrder, entry.here, channel, || {
@@ -268,12 +275,11 @@ impl PublisherOrder {
                 format!("publication {id} of actor {actor} is at {epoch}/{offset}, after one that was published later")
             });
         }
-        let of_all = self.of_all.entry(actor).or_default();
-        *of_all = first.number.max(*of_all);
-        // Where several connections tried, it may have come by the last, which others had overtaken.
-        if first.connection == last.connection {
-            let of_connection = self.of_connection.entry((actor, first.connection)).or_default();
-            *of_connection = first.number.max(*of_connection);
+        let latest = self.of_all.entry(actor).or_default();
+        *latest = first.number.max(*latest);
+        if in_connection {
+            let latest = self.of_connection.entry(connection).or_default();
+            *latest = first.number.max(*latest);
         }
     }
 }

@@ -27,7 +27,9 @@
 //!   on its way in the old connection may be overtaken by the new one. Within a connection, and after an `ok`, order is judged.
 //! - **A volatile publication that does not come,** or that comes before a stored one that was published first: it does not
 //!   wait for the store. Among themselves those of one publisher keep their order.
-//! - **Offsets that do not come because they are the subscriber's own, published with `no_echo`.**
+//! - **Offsets that do not come because they are the subscriber's own, published with `no_echo`.** That includes as many offsets
+//!   of which nobody ever says what is there as it has such publishes of unknown outcome. Histories that are to find every
+//!   gap do without `no_echo`, or have a second subscriber.
 //! - **A delivery before the `ok`, or before the record of the publish.** Two recorders' clocks may tie; whether it was
 //!   published at all is asked at the end.
 //! - **What comes within [`Rules::grace_ms`] after a right was taken away.** It was on its way. A reader that is kept slow on
@@ -41,8 +43,8 @@
 //!
 //! # Memory
 //!
-//! About 250 bytes for each publish, and nothing for a delivery: a subscriber is a position. A million publishes with any number
-//! of subscribers take a quarter of a gigabyte.
+//! About 450 bytes for each publish (measured: 450 MB and five seconds of processor time for a million publishes and four million
+//! deliveries in a file), and nothing for a delivery: a subscriber is a position.
 
 pub mod history;
 
@@ -50,6 +52,7 @@ mod anomaly;
 mod judge;
 mod ledger;
 mod merge;
+mod page;
 mod permissions;
 mod publishes;
 mod rules;

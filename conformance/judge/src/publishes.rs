@@ -75,6 +75,10 @@ struct Key {
     /// Attempts that may have come to the server when it no longer remembered the key: each may be a new entry.
     late: u32,
     acknowledged: Option<Position>,
+    /// How many different bodies were published with it.
+    bodies: u32,
+    /// Who did not want theirs back.
+    no_echo: Vec<ActorId>,
 }
 
 /// What was said of an answered publish.
@@ -82,7 +86,8 @@ pub(crate) enum Answer {
     /// Nothing such was asked, or there is nothing more to check.
     Done,
     /// It is in the channel's order, according to the answer.
-    At { channel: ChannelId, keyed: bool },
+    /// With `any_body`, which of the bodies with its key is there is not said.
+    At { channel: ChannelId, any_body: bool },
 }
 
 #[derive(Debug, Default)]
@@ -120,6 +125,12 @@ impl Publishes {
         self.get(id).is_some_and(|publish| publish.actor == actor && publish.kind.no_echo)
     }
 
+    /// Whether something of this actor's with the same key may be in this one's place.
+    pub(crate) fn may_be_own(&self, id: u64, actor: ActorId) -> bool {
+        let key = self.get(id).and_then(|publish| self.keys.get(publish.key? as usize));
+        key.is_some_and(|key| key.no_echo.contains(&actor))
+    }
+
     /// Whether both stand for one entry, because of their key.
     pub(crate) fn same_key(&self, one: u64, other: u64) -> bool {
         let key = |id| self.get(id).and_then(|publish| publish.key);
@@ -149,6 +160,14 @@ impl Publishes {
             acknowledged: false,
             delivered: false,
         });
+        if publish.attempts == 0
+            && let Some(key) = key.and_then(|key| self.keys.get_mut(key as usize))
+        {
+            key.bodies += 1;
+            if kind.no_echo {
+                key.no_echo.push(here.actor);
+            }
+        }
         if publish.attempts == publish.refused {
             publish.first = attempt;
         }
@@ -169,7 +188,14 @@ impl Publishes {
     fn key(&mut self, channel: ChannelId, name: &Name, at: u64) -> KeyId {
         let Self { keys, key_ids, .. } = self;
         *key_ids.entry((channel, Name::clone(name))).or_insert_with(|| {
-            keys.push(Key { name: Name::clone(name), first_at: at, late: 0, acknowledged: None });
+            keys.push(Key {
+                name: Name::clone(name),
+                first_at: at,
+                late: 0,
+                acknowledged: None,
+                bodies: 0,
+                no_echo: Vec::new(),
+            });
             KeyId::try_from(keys.len() - 1).unwrap_or(KeyId::MAX)
         })
     }
@@ -222,7 +248,8 @@ impl Publishes {
                 _ => key.acknowledged = Some(position.clone()),
             }
         }
-        Answer::At { channel, keyed: key.is_some() }
+        let any_body = key.and_then(|key| self.keys.get(key as usize)).is_some_and(|key| key.bodies > 1);
+        Answer::At { channel, any_body }
     }
 
     /// An error, or nothing ever (`unknown`).
@@ -292,7 +319,9 @@ impl Publishes {
             let Publish { kind, entries, attempts, refused, .. } = *publish;
             if kind.no_echo && !kind.volatile {
                 let more = u64::from((attempts - refused).saturating_sub(entries));
-                *unplaced.entry((publish.actor, publish.channel)).or_default() += more;
+                if more > 0 {
+                    *unplaced.entry((publish.actor, publish.channel)).or_default() += more;
+                }
             }
         }
         unplaced

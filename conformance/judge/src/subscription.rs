@@ -90,9 +90,10 @@ impl Doubtful {
         let Self { epoch, gap: Gap { passed: Passed { from, to }, here, .. }, kind } = self;
         let channel = ledger.epochs[epoch as usize].channel();
         for offset in from..=to {
-            let own = match ledger.at(epoch, offset) {
-                Some(id) => publishes.is_own(id, here.actor),
-                None => unplaced.get_mut(&(here.actor, channel)).is_some_and(|left| {
+            let own = match (ledger.at(epoch, offset), ledger.presumed(epoch, offset)) {
+                (Some(id), _) => publishes.is_own(id, here.actor),
+                (None, Some(id)) => publishes.may_be_own(id, here.actor),
+                (None, None) => unplaced.get_mut(&(here.actor, channel)).is_some_and(|left| {
                     let some = *left > 0;
                     *left = left.saturating_sub(1);
                     some

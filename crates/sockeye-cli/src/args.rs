@@ -24,13 +24,30 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Demo(Demo),
     Connect(Connect),
+    /// Print or check the configuration
+    #[command(subcommand)]
+    Config(Config),
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Config {
+    /// Print a file with every key, its meaning and its default
+    Default,
+    /// Name every mistake with its line and key, without starting; the options are those of serve
+    Check(Serve),
+    /// Print what is in force and where each value comes from, secrets hidden; the options are those of serve
+    Show(Serve),
 }
 
 #[derive(ClapArgs)]
 pub(crate) struct Serve {
-    /// Address and port to listen on; port 0 takes any free one
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7071")]
-    pub(crate) listen: SocketAddr,
+    /// Read the configuration from this file (TOML); without it from the one that SOCKEYE_CONFIG names, if any. An option here goes
+    /// before the environment, the environment before the file. 'sockeye config default' prints one with every key
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Address and port to listen on; port 0 takes any free one [default: 127.0.0.1:7071]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<SocketAddr>,
     #[command(flatten)]
     pub(crate) shared: Shared,
 }
@@ -273,9 +290,9 @@ mod tests {
         for line in ["sockeye --listen 127.0.0.1:9 --workers 3", "sockeye serve --listen 127.0.0.1:9 --workers 3"] {
             let args = parse(line).unwrap();
             let serve = if let Some(Command::Serve(serve)) = args.command { serve } else { args.serve };
-            assert_eq!((serve.listen.port(), serve.shared.workers), (9, Some(3)), "{line}");
+            assert_eq!((serve.listen.map(|at| at.port()), serve.shared.workers), (Some(9), Some(3)), "{line}");
         }
-        assert_eq!(parse("sockeye").unwrap().serve.listen.port(), 7071);
+        assert_eq!(parse("sockeye").unwrap().serve.listen, None, "that is for the configuration to say");
         assert!(parse("sockeye --listen 127.0.0.1:9 demo echo").is_err(), "whose address would that be?");
         assert!(parse("sockeye connect ws://127.0.0.1:9/").is_ok());
     }

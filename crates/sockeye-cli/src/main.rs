@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod config;
 mod connect;
 mod serve;
 
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
         None => serve::site(&args.serve),
         Some(Command::Serve(serve)) => serve::site(&serve),
         Some(Command::Demo(demo)) => serve::demo(&demo),
+        Some(Command::Config(command)) => config::run(&command),
         Some(Command::Connect(connect)) => return connect::run(&connect),
     };
     match result {

@@ -1,28 +1,22 @@
 //! `sockeye serve` and `sockeye demo`.
 use std::{
-    env,
     error::Error,
     io::{self, Write},
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
 use sockeye::{Deflate, OriginPolicy};
-use sockeye_server::{ApiKey, Demo, Server, ServerOptions, Site, StartError, Tls};
+use sockeye_server::{Demo, Server, ServerOptions, Site, StartError, Tls};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::args;
+use crate::{args, config};
 
 pub(crate) fn site(args: &args::Serve) -> Result<(), Box<dyn Error>> {
-    let mut options = options(Site::Server, args.listen, &args.shared)?;
-    options.api_keys = api_keys(&env::var("SOCKEYE_API_KEYS").unwrap_or_default())?;
-    run(&options)
-}
-
-/// The keys of the HTTP API, with commas between them. They are no argument: everybody on the machine can see those.
-fn api_keys(list: &str) -> Result<Vec<ApiKey>, String> {
-    let secrets = list.split(',').map(str::trim).filter(|secret| !secret.is_empty());
-    let name = |(index, secret)| ApiKey::new(&format!("api.keys[{index}]"), secret);
-    secrets.enumerate().map(name).collect::<Result<_, _>>().map_err(|error| format!("SOCKEYE_API_KEYS: {error}"))
+    let loaded = config::load(args)?;
+    for note in loaded.notes() {
+        eprintln!("sockeye: {note}");
+    }
+    run(&loaded.config.server_options())
 }
 
 pub(crate) fn demo(demo: &args::Demo) -> Result<(), Box<dyn Error>> {
@@ -116,6 +110,7 @@ fn announce(options: &ServerOptions, address: SocketAddr) -> io::Result<()> {
     writeln!(out, "listening on {http}://{at}/")?;
     match options.site {
         Site::Server => {
+            writeln!(out, "  {:<9} {http}://{at}/   {ws}://{at}/ws", "channels:")?;
             for demo in Demo::ALL {
                 writeln!(out, "  {:<9} {http}://{at}/{demo}   {ws}://{at}/{demo}", format!("{demo}:"))?;
             }
@@ -138,15 +133,6 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn keys_are_read_and_never_repeated() {
-        let keys = api_keys("sixteen-bytes-or, more-than-sixteen-bytes,").unwrap();
-        assert_eq!(format!("{keys:?}"), r#"[ApiKey("api.keys[0]"), ApiKey("api.keys[1]")]"#);
-        assert!(api_keys("").unwrap().is_empty());
-        let error = api_keys("too-short").unwrap_err();
-        assert!(error.contains("SOCKEYE_API_KEYS") && !error.contains("too-short"), "{error}");
-    }
 
     #[test]
     fn who_is_refused_for_want_of_origins_is_told_the_option() {

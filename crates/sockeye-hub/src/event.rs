@@ -85,6 +85,8 @@ impl Failure {
 pub enum FailureCode {
     /// The request makes no sense for this channel.
     BadRequest,
+    /// Not allowed to somebody who has not said who it is.
+    Unauthorized,
     /// Not allowed.
     Forbidden,
     /// There is no such channel, and can be none.

@@ -47,9 +47,8 @@ pub enum Queued {
     Full,
 }
 
-/// What somebody wants to do with a channel.
+/// What somebody wants to do with a channel. Not `non_exhaustive`: whoever decides has to decide about a new one too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum Action {
     /// Get what is published from now on.
     Subscribe,

@@ -1,10 +1,41 @@
-//! What a server is started with.
+//! What a server is started with, and the configuration that says so: one typed TOML file, every key of which can also be set by
+//! environment.
+//!
+//! ```text
+//! file, environment, flags ──Sources::load──▶ Loaded (or every Mistake) ──Config::server_options──▶ ServerOptions
+//! ```
+//!
+//! `schema` declares each key once, with its type, default, limits and meaning. The reader, the environment, the printed
+//! default, `show` and docs/configuration.md all go through that declaration, so none of them can forget a key.
+mod environment;
+mod kind;
+mod load;
+mod mistake;
+mod print;
+mod safety;
+mod schema;
+mod secret;
+mod section;
+mod start;
+mod suggest;
+mod units;
+
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+pub use load::{Loaded, Sources};
+pub use mistake::{Mistake, Mistakes, Place};
+pub use print::{default_file, reference, variables};
+pub use schema::{
+    Anonymous, ApiSection, CallsSection, Config, DemosSection, Durability, HubSection, LimitsSection, NamespaceOptions,
+    NamespaceTable, OriginsSection, PageSection, ServerSection, SessionSection, Slow, StoreSection, TlsSection, When,
+    Who,
+};
+pub use secret::{Secret, SecretsFile};
 
 use sockeye::{Deflate, OriginPolicy};
 use sockeye_hub::{ChannelOptions, HubOptions, Namespaces};
 
-use crate::{ApiKey, Calls, Site, Tls, store::StoreOptions};
+use crate::{ApiKey, Calls, Site, Tls, auth::Rules, store::StoreOptions};
 
 /// How a [`Server`](crate::Server) runs.
 ///
@@ -20,6 +51,10 @@ pub struct ServerOptions {
     pub site: Site,
     /// Where. Port 0 takes any free one. Default: 127.0.0.1:7071.
     pub listen: SocketAddr,
+    /// Whether the front page, on which anybody can try channels, is there. Default: yes.
+    pub page: bool,
+    /// Whether the demos are there, beside the hub. Default: yes.
+    pub demos: bool,
     /// TLS, so that the addresses are `https` and `wss`. `None`, the default, speaks in the clear.
     ///
     /// An idle WebSocket over TLS costs the server 9.5 KB instead of 1.9 (measured): 4 KiB of that is rustls' read buffer,
@@ -40,6 +75,8 @@ pub struct ServerOptions {
     pub admission: Admission,
     /// Which channels there are, and what holds for them. Default: those of the default namespace, with default options.
     pub namespaces: Arc<Namespaces>,
+    /// Who may do what in them. `None`, the default, lets everybody do everything who gets in, but for the server's own channels.
+    pub rules: Option<Rules>,
     /// What holds for the hub of each worker. Its `placement` is chosen anew at each start.
     pub hub: HubOptions,
     /// What holds for each session of the hub.
@@ -62,6 +99,8 @@ impl ServerOptions {
         Self {
             site,
             listen: SocketAddr::from(([127, 0, 0, 1], 7071)),
+            page: true,
+            demos: true,
             tls: None,
             origins: None,
             workers: std::thread::available_parallelism().map_or(1, usize::from),
@@ -70,6 +109,7 @@ impl ServerOptions {
             deflate: None,
             admission: Admission::default(),
             namespaces: Arc::new(Namespaces::new(Some(ChannelOptions::default()))),
+            rules: None,
             hub: HubOptions::default(),
             session: SessionLimits::default(),
             store: None,

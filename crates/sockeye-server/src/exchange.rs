@@ -27,6 +27,7 @@ use crate::{
     api::http1::{self, Answered},
     http2::{self, PREFACE},
     pages,
+    routes::Routes,
     tls::{self, Acceptor},
     worker::Worker,
 };
@@ -144,7 +145,7 @@ async fn exchange(
             (stream, rest) = (io, next);
             continue;
         }
-        let answer = match answer(http.request(), worker.demos().site(), worker.stop().is_cancelled()) {
+        let answer = match answer(http.request(), worker.demos().routes(), worker.stop().is_cancelled()) {
             Ok(answer) => answer,
             Err(refusal) => return Err(http.reject(refusal).await),
         };
@@ -186,7 +187,7 @@ fn until(deadline: Instant, mut limits: HandshakeLimits) -> HandshakeLimits {
 
 /// Shakes hands and hands the socket to a task of its own, since this one has the size of an HTTP exchange.
 async fn upgrade(http: HttpRequest<impl Io>, worker: &Worker, ticket: Ticket) -> Result<(), Error> {
-    let Some(service) = worker.demos().site().socket(http.request().uri().path()) else {
+    let Some(service) = worker.demos().routes().socket(http.request().uri().path()) else {
         return Err(http.reject(Refusal::not_found()).await);
     };
     let handshake = http.handshake(worker.config(service)).await?;
@@ -196,7 +197,11 @@ async fn upgrade(http: HttpRequest<impl Io>, worker: &Worker, ticket: Ticket) ->
 }
 
 /// The answer to a plain request, as head and body.
-pub(crate) fn answer<B>(request: &Request<B>, site: Site, is_stopping: bool) -> Result<(Response<()>, Bytes), Refusal> {
+pub(crate) fn answer<B>(
+    request: &Request<B>,
+    routes: Routes,
+    is_stopping: bool,
+) -> Result<(Response<()>, Bytes), Refusal> {
     let head_only = match *request.method() {
         Method::GET => false,
         Method::HEAD => true,
@@ -212,9 +217,9 @@ pub(crate) fn answer<B>(request: &Request<B>, site: Site, is_stopping: bool) -> 
         return Err(Refusal::with_status(StatusCode::BAD_REQUEST).reason_text("a GET request has no body here"));
     }
     let path = request.uri().path();
-    let (mut response, body) = if let Some(health) = health(site, path, is_stopping) {
+    let (mut response, body) = if let Some(health) = health(routes.site, path, is_stopping) {
         health
-    } else if let Some((response, body)) = site.page(path).and_then(|file| pages::respond(request, file)) {
+    } else if let Some((response, body)) = routes.page(path).and_then(|file| pages::respond(request, file)) {
         (response, body)
     } else {
         return Err(Refusal::not_found());
@@ -276,11 +281,12 @@ mod tests {
     /// Attack line J17.
     #[test]
     fn a_server_that_stops_is_alive_and_not_ready() {
+        let routes = Routes { site: Site::Server, page: true, demos: true };
         for (path, is_stopping, status) in
             [("/health", true, 200), ("/live", true, 200), ("/ready", false, 200), ("/ready", true, 503)]
         {
             let request = Request::get(path).body(()).unwrap();
-            let (response, _) = answer(&request, Site::Server, is_stopping).unwrap();
+            let (response, _) = answer(&request, routes, is_stopping).unwrap();
             assert_eq!(response.status(), status, "{path}");
         }
     }

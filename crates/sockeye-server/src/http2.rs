@@ -138,7 +138,7 @@ fn respond(mut request: Request<Incoming>, worker: &Worker, visit: &Arc<Visit>) 
     } else if request.method() == Method::CONNECT {
         upgrade(&mut request, worker, visit)
     } else {
-        answer(&request, worker.demos().site(), worker.stop().is_cancelled()).and_then(|(response, body)| {
+        answer(&request, worker.demos().routes(), worker.stop().is_cancelled()).and_then(|(response, body)| {
             if request.body().is_end_stream() {
                 Ok(response.map(|()| Full::new(body)))
             } else {
@@ -184,7 +184,7 @@ fn upgrade(
     visit: &Arc<Visit>,
 ) -> Result<Response<Full<Bytes>>, Refusal> {
     let handshake = UpgradeRequest::new(request)?;
-    let service = worker.demos().site().socket(request.uri().path()).ok_or_else(Refusal::not_found)?;
+    let service = worker.demos().routes().socket(request.uri().path()).ok_or_else(Refusal::not_found)?;
     let (response, upgrade) = handshake.accept(worker.config(service))?;
     let (seat, place) = (worker.seat(service), Place::of(visit));
     let host = worker.clone();
@@ -222,6 +222,7 @@ mod tests {
         Admission, ServerOptions, Site,
         admission::Gate,
         demo::Demos,
+        permit::Anybody,
         worker::{Common, plan},
     };
 
@@ -243,7 +244,7 @@ mod tests {
             tls: None,
             stop: CancellationToken::new(),
         };
-        let worker = plan(&options, &common).unwrap().remove(0).begin();
+        let worker = plan(&options, &common, Arc::new(Anybody)).unwrap().remove(0).begin();
         let visit = Gate::new(Admission::default()).admit([127, 0, 0, 1].into(), Instant::now().into_std()).unwrap();
         let (client, server) = duplex(64 * 1024);
         spawn(server, worker, visit.wait_for_room().await, Instant::now() + DEADLINE);

@@ -1,11 +1,12 @@
-//! The realtime server on the `sockeye` library: listeners, pages, the demos.
+//! The realtime server on the `sockeye` library: channels, listeners, pages, the demos.
 //!
 //! ```text
-//! listen ──accepted TCP──▶ (tls) ──▶ exchange ──upgrade──▶ demo::{echo, chat, cursors}
-//!    │ admission                │          ├──plain GET──▶ pages
-//!    │                          │          └──/api/…────▶ api
+//! listen ──accepted TCP──▶ (tls) ──▶ exchange ──upgrade──▶ session, dialect ──▶ hub ──▶ other workers, store
+//!    │ admission                │          │               └─▶ demo::{echo, chat, cursors}
+//!    │                          │          ├──plain GET──▶ pages
+//!    │                          │          └──/api/…────▶ api ──▶ hub
 //!    │                          └─▶ http2 ──(each stream: the same)
-//!    └ one worker a core, each with its own listener and its own connections
+//!    └ one worker a core, each with its own listener, its own connections and its own hub
 //! ```
 //!
 //! A message of the chat and of the cursors goes through a room (`room.rs`), which encodes it once for everybody.
@@ -13,8 +14,9 @@
 
 mod admission;
 mod api;
+pub mod auth;
 mod calls;
-mod config;
+pub mod config;
 mod demo;
 mod dialect;
 mod exchange;

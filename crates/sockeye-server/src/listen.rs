@@ -26,7 +26,7 @@ use crate::{
     admission::Gate,
     demo::Demos,
     dialect::json,
-    exchange, session,
+    exchange, permit, session,
     store::OpenError,
     tls::Acceptor,
     worker::{self, Common, Plan, Worker},
@@ -83,7 +83,10 @@ impl Server {
         let common = Common { demos: Arc::new(demos), hub: Arc::new(hub), tls: tls.clone(), stop: stop.clone() };
         let door = Door { gate: Gate::new(options.admission.clone()), drain: options.drain };
         let start = |(index, (listener, plan))| start_worker(index, listener, plan, door.clone());
-        let workers = listeners.into_iter().zip(worker::plan(options, &common).map_err(StartError::Store)?).enumerate();
+        let workers = listeners
+            .into_iter()
+            .zip(worker::plan(options, &common, permit::of(options.rules.clone())).map_err(StartError::Store)?)
+            .enumerate();
         match workers.map(start).collect::<io::Result<_>>() {
             Ok(workers) => Ok(Self { address, tls, stop, workers }),
             Err(source) => {
@@ -108,7 +111,8 @@ impl Server {
         }
     }
 
-    /// Stops listening, tells every client 1001, waits for them at most [`ServerOptions::drain`], and returns.
+    /// Stops listening, tells every client of a demo 1001 and every client of the hub 1012 with a time to come back, waits for
+    /// them at most [`ServerOptions::drain`], and returns.
     pub fn stop(self) {
         self.stop.cancel();
         for worker in self.workers {

@@ -10,6 +10,13 @@ use rust_embed::{Embed, EmbeddedFile};
 #[folder = "../../web/pages/"]
 struct Pages;
 
+/// The JavaScript client, as it is published.
+#[derive(Embed)]
+#[folder = "../../web/client/"]
+#[include = "sockeye.js"]
+#[include = "sockeye.d.ts"]
+struct Client;
+
 /// Only what this server sends may run; sockets may go anywhere, which the pages' address fields allow.
 const CONTENT_SECURITY_POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'self'; connect-src 'self' ws: wss:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
@@ -17,7 +24,10 @@ const CONTENT_SECURITY_POLICY: HeaderValue = HeaderValue::from_static(
 
 /// The response to a GET of this file, with its body; `None` if there is no such file.
 pub(crate) fn respond<B>(request: &Request<B>, file: &str) -> Option<(Response<()>, Bytes)> {
-    let page = Pages::get(file)?;
+    let (page, is_client) = match Client::get(file) {
+        Some(module) => (module, true),
+        None => (Pages::get(file)?, false),
+    };
     let etag = etag(&page);
     let unchanged =
         request.headers().get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == etag.as_bytes());
@@ -28,6 +38,10 @@ pub(crate) fn respond<B>(request: &Request<B>, file: &str) -> Option<(Response<(
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.insert(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY);
+    if is_client {
+        // Pages from anywhere may use it; whether they may connect is another question.
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    }
     if unchanged {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         return Some((response, Bytes::new()));
@@ -50,6 +64,7 @@ fn content_type(file: &str) -> &'static str {
         Some("html") => "text/html; charset=utf-8",
         Some("css") => "text/css; charset=utf-8",
         Some("js") => "text/javascript; charset=utf-8",
+        Some("ts") => "text/plain; charset=utf-8",
         Some("svg") => "image/svg+xml",
         Some("png") => "image/png",
         _ => "application/octet-stream",

@@ -51,19 +51,32 @@ pub(crate) enum Service {
     Demo(Demo),
 }
 
-impl Site {
+/// Which of its paths a server answers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Routes {
+    pub(crate) site: Site,
+    /// Whether the front page, on which anybody can try channels, is there.
+    pub(crate) page: bool,
+    /// Whether the demos are there, beside the hub.
+    pub(crate) demos: bool,
+}
+
+impl Routes {
     /// What answers WebSocket at this path.
     pub(crate) fn socket(self, path: &str) -> Option<Service> {
-        match (self, path) {
-            (Self::Server, "/ws") => Some(Service::Hub),
+        match (self.site, path) {
+            (Site::Server, "/ws") => Some(Service::Hub),
             _ => self.demo(path).map(Service::Demo),
         }
     }
 
     fn demo(self, path: &str) -> Option<Demo> {
-        match self {
-            Self::Demo(demo) => Some(demo),
-            Self::Server => Demo::ALL.into_iter().find(|demo| path.strip_prefix('/') == Some(demo.name())),
+        match self.site {
+            Site::Demo(demo) => Some(demo),
+            Site::Server if self.demos => {
+                Demo::ALL.into_iter().find(|demo| path.strip_prefix('/') == Some(demo.name()))
+            }
+            Site::Server => None,
         }
     }
 
@@ -76,8 +89,10 @@ impl Site {
             (Some(Demo::Echo), _) => Some("echo.html"),
             (Some(Demo::Chat), _) => Some("chat.html"),
             (Some(Demo::Cursors), _) => Some("cursors.html"),
-            (None, "/") => Some("index.html"),
+            (None, "/") if self.page => Some("index.html"),
             (None, "/favicon.ico") => Some("favicon.svg"),
+            (None, "/sockeye.js") => Some("sockeye.js"),
+            (None, "/sockeye.d.ts") => Some("sockeye.d.ts"),
             (None, _) => None,
         }
     }

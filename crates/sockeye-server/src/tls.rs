@@ -96,6 +96,14 @@ impl Tls {
         Self(Source::Config(config))
     }
 
+    /// Loads what there is to load, and keeps nothing.
+    pub(crate) fn check(&self) -> Result<(), TlsError> {
+        match &self.0 {
+            Source::Files(files) => files.load(&ring::default_provider()).map(drop),
+            Source::Config(_) => Ok(()),
+        }
+    }
+
     /// Loads what there is to load, and starts to watch it.
     pub(crate) fn start(&self) -> Result<Acceptor, TlsError> {
         match &self.0 {

@@ -152,6 +152,40 @@ async fn who_does_not_read_is_not_read() {
     }
 }
 
+/// However a client mixes what is answered at length with everything else, in however many messages: the answers to the
+/// commands for one channel come in the order in which they were asked.
+#[tokio::test]
+async fn long_answers_keep_the_order() {
+    let server = Running::start(&hub_options());
+    for channel in ["a", "b", "c", "d"] {
+        let mut talk = Talk::to(&server).await;
+        let (mut id, mut sent) = (0, Vec::new());
+        for size in [1, 2, 7, 1, 30] {
+            let mut batch = Vec::new();
+            for _ in 0..size {
+                id += 2;
+                batch.push(json!({"id": id - 1, "publish": channel, "data": id}));
+                batch.push(json!({"id": id, "history": channel, "limit": 300}));
+            }
+            sent.push(json!(batch));
+        }
+        for batch in sent {
+            talk.say(&batch).await;
+        }
+        for expected in 1..=id {
+            let reply = talk.hear().await;
+            assert_eq!(reply["id"], expected);
+            if expected % 2 == 0 {
+                assert_eq!(
+                    reply["ok"]["items"].as_array().unwrap().len() as u64,
+                    expected / 2,
+                    "what was published before"
+                );
+            }
+        }
+    }
+}
+
 /// One message may ask for more than the output holds: that is not slow.
 #[tokio::test]
 async fn a_batch_may_be_answered_at_length() {

@@ -196,9 +196,10 @@ impl Hub {
     pub fn restart(&mut self) {
         let epoch = self.channels[MEMORY].epoch.clone();
         let used = self.channels[MEMORY].head > 0;
+        let all_heard = used && self.heard_of(MEMORY) == self.channels[MEMORY].head;
         let former = self.channels[MEMORY].former.clone();
         self.begin_epoch(MEMORY);
-        if used && self.fires(Bug::EpochReused) {
+        if all_heard && self.fires(Bug::EpochReused) {
             self.channels[MEMORY].epoch = epoch;
         } else if former.as_ref().is_some_and(|former| self.heard.contains_key(former))
             && used

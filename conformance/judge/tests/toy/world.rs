@@ -143,7 +143,8 @@ impl World {
         let key_number = if id > 1 && self.dice.one_in(10) { id - 1 } else { id };
         let key = self.dice.one_in(3).then(|| Name::from(format!("{channel}-{key_number}")));
         let volatile = key.is_none() && self.dice.one_in(6);
-        let no_echo = self.dice.one_in(4);
+        // What may have been skipped as somebody's own hides that bug.
+        let no_echo = self.dice.one_in(4) && self.hub.bug != Some(Bug::SubscribedIsAheadInQuiet);
         let (key, volatile, no_echo) = if self.calm { (None, false, false) } else { (key, volatile, no_echo) };
         self.send_publish(actor, Publish { channel, id, body, key, volatile, no_echo, asked_at: 0, certain: true });
     }

@@ -5,8 +5,8 @@ use sockeye::CloseCode;
 use sockeye_hub::{ChannelInfo, Done, Failure, Request, SessionId};
 
 use crate::{
+    auth::{KeyId, Principal},
     dialect::Farewell,
-    permit::Principal,
     worker::{Local, Worker},
 };
 
@@ -24,7 +24,7 @@ pub(crate) trait Backend {
     /// Ready once new work is taken.
     fn room(&self) -> impl Future<Output = ()>;
     /// Something about a channel. It is asked before this returns, so that what is asked in some order is done in it.
-    fn ask(&self, request: Request) -> impl Future<Output = Result<Done, Failure>>;
+    fn ask(&self, key: KeyId, request: Request) -> impl Future<Output = Result<Done, Failure>>;
     /// Channels that begin so, of all workers; of each so many at most.
     fn channels(&self, prefix: String, limit: usize) -> impl Future<Output = Vec<ChannelInfo>>;
     /// Ends sessions, and says how many they were.
@@ -43,8 +43,8 @@ impl Backend for Worker {
         .await;
     }
 
-    fn ask(&self, request: Request) -> impl Future<Output = Result<Done, Failure>> {
-        self.local.ask(Principal::Server, request)
+    fn ask(&self, key: KeyId, request: Request) -> impl Future<Output = Result<Done, Failure>> {
+        self.local.ask(Principal::ApiKey(key), request)
     }
 
     async fn channels(&self, prefix: String, limit: usize) -> Vec<ChannelInfo> {

@@ -7,12 +7,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::Refused;
+use crate::{
+    auth::KeyId,
+    config::Secret,
+    dialect::{ErrorCode, Problem},
+};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use sockeye::Rate;
-use subtle::{Choice, ConstantTimeEq};
-
-use super::Refused;
-use crate::dialect::{ErrorCode, Problem};
 
 /// Wrong keys that an address may show at once after a quiet time.
 const GUESSES_BURST: u32 = 20;
@@ -33,7 +35,7 @@ const MAX_GUESSERS: usize = 20_000;
 #[derive(Clone)]
 pub struct ApiKey {
     name: Arc<str>,
-    secret: Arc<str>,
+    secret: Secret,
 }
 
 /// A secret that cannot be one: it has fewer than 16 or more than 256 bytes, or one that is no visible ASCII character.
@@ -63,12 +65,16 @@ impl ApiKey {
     pub fn new(name: &str, secret: &str) -> Result<Self, BadKey> {
         let is_one = (Self::MIN_LEN..=Self::MAX_LEN).contains(&secret.len())
             && secret.bytes().all(|byte| byte.is_ascii_graphic());
-        if is_one { Ok(Self { name: name.into(), secret: secret.into() }) } else { Err(BadKey) }
+        if is_one { Ok(Self { name: name.into(), secret: Secret::new(secret) }) } else { Err(BadKey) }
     }
 
-    /// Whether this is the secret. How long that takes says at most how long the secret is.
-    fn is(&self, shown: &[u8]) -> Choice {
-        self.secret.as_bytes().ct_eq(shown)
+    /// One that a configuration has, which has checked it; its name is its place there.
+    pub(crate) fn configured(index: usize, secret: &Secret) -> Self {
+        Self { name: format!("api.keys[{index}]").into(), secret: secret.clone() }
+    }
+
+    pub(super) fn name(&self) -> &Arc<str> {
+        &self.name
     }
 }
 
@@ -87,14 +93,14 @@ impl fmt::Display for BadKey {
 impl std::error::Error for BadKey {}
 
 impl Guesses {
-    /// The name of the key that a request shows.
+    /// Which of the keys a request shows.
     pub(super) fn identify(
         &self,
         keys: &[ApiKey],
         headers: &HeaderMap,
         from: Option<IpAddr>,
         now: Instant,
-    ) -> Result<Arc<str>, Refused> {
+    ) -> Result<KeyId, Refused> {
         let Some(shown) = shown(headers) else { return Err(unauthorized("show a key: Authorization: Bearer KEY")) };
         let Some(from) = from else { return find(keys, shown).ok_or_else(wrong_key) };
         let mut guessers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -125,17 +131,16 @@ impl Guessers {
 }
 
 /// The one key of a request, in the one way to show it.
-fn shown(headers: &HeaderMap) -> Option<&[u8]> {
+fn shown(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(header::AUTHORIZATION).into_iter();
     let (only, None) = (values.next()?, values.next()) else { return None };
-    let (scheme, key) = only.as_bytes().split_at_checked("Bearer ".len())?;
-    scheme.eq_ignore_ascii_case(b"Bearer ").then(|| key.trim_ascii())
+    let (scheme, key) = only.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("Bearer").then(|| key.trim())
 }
 
 /// Compares all, so that time does not say which one it was.
-fn find(keys: &[ApiKey], shown: &[u8]) -> Option<Arc<str>> {
-    let is_one = |found: Option<&ApiKey>| found.map(|key| Arc::clone(&key.name));
-    is_one(keys.iter().fold(None, |found, key| if bool::from(key.is(shown)) { Some(key) } else { found }))
+fn find(keys: &[ApiKey], shown: &str) -> Option<KeyId> {
+    KeyId::find(keys.iter().map(|key| &key.secret), shown)
 }
 
 fn wrong_key() -> Refused {
@@ -158,21 +163,21 @@ mod tests {
 
     const RIGHT: &str = "Bearer right-right-right-right";
 
-    fn ask(guesses: &Guesses, value: &str, from: &str, now: Instant) -> Result<Arc<str>, u16> {
+    fn ask(guesses: &Guesses, value: &str, from: &str, now: Instant) -> Result<usize, u16> {
         let keys = [("a", "another-key-of-16"), ("b", "right-right-right-right")];
         let keys = keys.map(|(name, secret)| ApiKey::new(name, secret).unwrap());
         let mut headers = HeaderMap::new();
         headers.insert(header::AUTHORIZATION, value.parse().unwrap());
         let from = (!from.is_empty()).then(|| from.parse().unwrap());
-        guesses.identify(&keys, &headers, from, now).map_err(|refused| refused.status().as_u16())
+        guesses.identify(&keys, &headers, from, now).map(|key| key.0).map_err(|refused| refused.status().as_u16())
     }
 
     #[test]
     fn the_key_is_shown_in_one_way() {
         let guesses = Guesses::default();
         let now = Instant::now();
-        assert_eq!(ask(&guesses, RIGHT, "", now).as_deref(), Ok("b"));
-        assert_eq!(ask(&guesses, "bearer right-right-right-right", "", now).as_deref(), Ok("b"));
+        assert_eq!(ask(&guesses, RIGHT, "", now), Ok(1));
+        assert_eq!(ask(&guesses, "bearer right-right-right-right", "", now), Ok(1));
         for bad in ["right-right-right-right", "Basic right-right-right-right", "Bearer", "Bearer ", "Bearer right"] {
             assert_eq!(ask(&guesses, bad, "", now), Err(401), "{bad}");
         }
@@ -188,9 +193,9 @@ mod tests {
         }
         assert_eq!(ask(&guesses, "Bearer wrong-wrong-wrong", "192.0.2.1", now), Err(429));
         assert_eq!(ask(&guesses, RIGHT, "192.0.2.1", now), Err(429));
-        assert_eq!(ask(&guesses, RIGHT, "192.0.2.2", now).as_deref(), Ok("b"), "others are not affected");
+        assert_eq!(ask(&guesses, RIGHT, "192.0.2.2", now), Ok(1), "others are not affected");
         let later = now + Duration::from_secs(1);
-        assert_eq!(ask(&guesses, RIGHT, "192.0.2.1", later).as_deref(), Ok("b"));
+        assert_eq!(ask(&guesses, RIGHT, "192.0.2.1", later), Ok(1));
         assert_eq!(ask(&guesses, "Bearer wrong-wrong-wrong", "192.0.2.1", later), Err(401));
         assert_eq!(ask(&guesses, RIGHT, "192.0.2.1", later), Err(429), "being right does not win back what was lost");
     }

@@ -45,7 +45,10 @@ pub(crate) use self::{
     backend::{Backend, Target},
 };
 use self::{key::Guesses, route::Endpoint};
-use crate::dialect::{ErrorCode, Problem};
+use crate::{
+    auth::KeyId,
+    dialect::{ErrorCode, Problem},
+};
 
 /// What every path of the API begins with.
 pub(crate) const PREFIX: &str = "/api/";
@@ -69,6 +72,7 @@ pub(crate) struct Call {
     endpoint: Endpoint,
     /// The name of the key that was shown.
     key: Arc<str>,
+    id: KeyId,
     query: String,
 }
 
@@ -85,16 +89,18 @@ impl Api {
             return Err(Refused::new(StatusCode::FORBIDDEN, ErrorCode::Forbidden, "the API is not for web pages"));
         }
         let path = request.uri().path().strip_prefix(PREFIX).unwrap_or_default();
-        let key = if Endpoint::is_public(path) {
-            Arc::from("")
+        let id = if Endpoint::is_public(path) {
+            // It is used for nothing.
+            KeyId(0)
         } else {
             self.guesses.identify(&self.keys, headers, from, std::time::Instant::now())?
         };
+        let key = self.keys.get(id.0).map(|key| Arc::clone(key.name())).unwrap_or_default();
         let endpoint = Endpoint::of(path, request.method())?;
         if endpoint.takes_body() {
             check_content(headers)?;
         }
-        Ok(Call { endpoint, key, query: request.uri().query().unwrap_or_default().to_owned() })
+        Ok(Call { endpoint, key, id, query: request.uri().query().unwrap_or_default().to_owned() })
     }
 }
 

@@ -15,7 +15,10 @@ use super::{
     read::{self, Publish},
     route::Endpoint,
 };
-use crate::dialect::{ErrorCode, Problem, json};
+use crate::{
+    auth::KeyId,
+    dialect::{ErrorCode, Problem, json},
+};
 
 /// Time for the hub and its store to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -28,23 +31,26 @@ pub(super) const DESCRIPTION: &str = include_str!("openapi.json");
 pub(super) async fn perform(call: Call, body: Bytes, backend: &impl Backend) -> Result<Response<Bytes>, Refused> {
     let query = Query::parse(&call.query)?;
     match call.endpoint {
-        Endpoint::Publish => publish(&call.key, &body, backend).await,
-        Endpoint::History => ask(Request::History(read::channel(&query)?, read::page(&query)?), backend).await,
-        Endpoint::Presence => ask(Request::Presence(read::channel(&query)?, read::members(&query)?), backend).await,
+        Endpoint::Publish => publish(&call, &body, backend).await,
+        Endpoint::History => ask(call.id, Request::History(read::channel(&query)?, read::page(&query)?), backend).await,
+        Endpoint::Presence => {
+            ask(call.id, Request::Presence(read::channel(&query)?, read::members(&query)?), backend).await
+        }
         Endpoint::Channels => channels(&query, backend).await,
         Endpoint::Disconnect => disconnect(&call.key, &body, backend).await,
         Endpoint::Description => Ok(ok(Bytes::from_static(DESCRIPTION.as_bytes()))),
     }
 }
 
-async fn ask(request: Request, backend: &impl Backend) -> Result<Response<Bytes>, Refused> {
+async fn ask(key: KeyId, request: Request, backend: &impl Backend) -> Result<Response<Bytes>, Refused> {
     let deadline = begin(backend).await?;
-    let done = wait(backend.ask(request), deadline).await?;
+    let done = wait(backend.ask(key, request), deadline).await?;
     Ok(ok(json::done_alone(&done)))
 }
 
 /// One, or several: then all are under way at once, in their order, and each has an answer of its own.
-async fn publish(key: &str, body: &Bytes, backend: &impl Backend) -> Result<Response<Bytes>, Refused> {
+async fn publish(call: &Call, body: &Bytes, backend: &impl Backend) -> Result<Response<Bytes>, Refused> {
+    let key = &*call.key;
     let read = read::publish(body).inspect_err(|problem| {
         info!(?key, code = problem.code.as_str(), "API: a publication was refused");
     })?;
@@ -54,7 +60,7 @@ async fn publish(key: &str, body: &Bytes, backend: &impl Backend) -> Result<Resp
         Publish::Many(drafts) => (drafts, false),
     };
     let asked = drafts.into_iter().map(|(channel, draft)| {
-        let asked = backend.ask(Request::Publish(channel.clone(), draft));
+        let asked = backend.ask(call.id, Request::Publish(channel.clone(), draft));
         (channel, asked)
     });
     let mut answers = Vec::new();

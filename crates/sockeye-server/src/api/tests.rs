@@ -27,7 +27,7 @@ impl Backend for Fake {
         }
     }
 
-    fn ask(&self, request: Ask) -> impl Future<Output = Result<Done, Failure>> {
+    fn ask(&self, _: KeyId, request: Ask) -> impl Future<Output = Result<Done, Failure>> {
         let channel = request.channel().as_str();
         self.asked.borrow_mut().push(channel.to_owned());
         let is_silent = channel == "silent";

@@ -12,12 +12,12 @@ use sockeye::{
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Demo, ServerOptions, Site, exchange::Io, room::Room};
+use crate::{Demo, ServerOptions, exchange::Io, room::Room, routes::Routes};
 
 /// The demos of one server, shared by its workers.
 #[derive(Debug)]
 pub(crate) struct Demos {
-    site: Site,
+    routes: Routes,
     configs: [ServerConfig; 3],
     chat: chat::Chat,
     cursors: Room,
@@ -52,11 +52,16 @@ impl Demos {
             })
         });
         configs[0].deflate.clone_from(&options.deflate);
-        Ok(Self { site: options.site, configs, chat: chat::Chat::new(), cursors: cursors::room() })
+        Ok(Self {
+            routes: Routes { site: options.site, page: options.page, demos: options.demos },
+            configs,
+            chat: chat::Chat::new(),
+            cursors: cursors::room(),
+        })
     }
 
-    pub(crate) fn site(&self) -> Site {
-        self.site
+    pub(crate) fn routes(&self) -> Routes {
+        self.routes
     }
 
     pub(crate) fn config(&self, demo: Demo) -> &ServerConfig {

@@ -20,7 +20,7 @@ pub(crate) trait Dialect: 'static {
 
     /// Gives the commands of a message to `each`, in order, with their ids if they have any; not the first `skip`, and none
     /// after `each` has broken off. What is no command is given as a problem. What of `bytes` is passed on is a part of them,
-    /// not a copy, where that does not keep much else in memory.
+    /// not a copy, where that does not keep much else in memory. Breaks off if there are others left.
     ///
     /// # Errors
     /// If the message is of a kind that ends the conversation.
@@ -40,6 +40,9 @@ pub(crate) trait Dialect: 'static {
 
     /// How the server's own answer to a command is said.
     fn answer(&self, id: u64, answer: &Answer<'_>) -> Option<Message>;
+
+    /// How it is said that the client's token runs out.
+    fn expiring(&self, within: Duration) -> Option<Message>;
 
     /// How it is said that a command was not done.
     fn problem(&self, id: Option<u64>, problem: &Problem) -> Option<Message>;
@@ -107,7 +110,7 @@ pub(crate) enum ErrorCode {
     BadRequest,
     UnknownVerb,
     Unauthorized,
-    #[allow(dead_code, reason = "said once tokens are read")]
+    #[allow(dead_code, reason = "the defaults take no tokens")]
     TokenExpired,
     Forbidden,
     BadChannel,
@@ -136,9 +139,8 @@ pub(crate) enum Farewell {
     Dismissed(CloseCode),
     /// It sends more than it may.
     RateLimited,
-    /// It began with what only others may.
-    #[allow(dead_code, reason = "said once tokens are read")]
-    Unauthorized,
+    /// Its token has run out: with a newer one it may come back.
+    TokenExpired,
     /// What it wants cannot be had at the moment.
     Unavailable,
     /// A message of a kind that the dialect does not have.

@@ -1,11 +1,18 @@
 //! The sessions of one worker as its hub sees them: who is told what, and the way to other workers and to the store.
-use std::{rc::Rc, sync::Arc};
-
-use sockeye_hub::{
-    Action, ChannelName, Event, Failure, Host, Publication, Queued, SessionKey, StoreRequest, Wire, WorkerId,
+use std::{
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
-use super::lanes::{Outward, Pressure};
+use sockeye_hub::{
+    Action, ChannelName, Event, Failure, Host, Now, Publication, Queued, SessionKey, StoreRequest, Wire, WorkerId,
+};
+
+use super::{
+    expiry::{Due, Expiries, Expiry, NOTICE},
+    lanes::{Outward, Pressure},
+};
 use crate::{
     SessionLimits,
     dialect::Farewell,
@@ -21,6 +28,8 @@ pub(crate) trait Outlet {
     fn event(&self, event: Event, limits: &SessionLimits) -> Put;
     /// Hands the transport what has been put.
     fn flush(&self);
+    /// Its token runs out after that time.
+    fn expiring(&self, within: Duration, limits: &SessionLimits) -> Put;
     /// The server ends the session.
     fn end(&self, farewell: Farewell);
 }
@@ -49,8 +58,9 @@ pub(crate) struct Crew {
     outward: Outward,
     store: Arc<dyn Store>,
     me: usize,
-    permit: Arc<Permit>,
+    permit: Arc<dyn Permit>,
     limits: Arc<SessionLimits>,
+    expiries: Expiries,
 }
 
 impl Crew {
@@ -58,10 +68,20 @@ impl Crew {
         me: usize,
         outward: Outward,
         store: Arc<dyn Store>,
-        permit: Arc<Permit>,
+        permit: Arc<dyn Permit>,
         limits: Arc<SessionLimits>,
     ) -> Self {
-        Self { outlets: Vec::new(), unflushed: Vec::new(), over: Vec::new(), outward, store, me, permit, limits }
+        Self {
+            outlets: Vec::new(),
+            unflushed: Vec::new(),
+            over: Vec::new(),
+            outward,
+            store,
+            me,
+            permit,
+            limits,
+            expiries: Expiries::default(),
+        }
     }
 
     /// From now on this is where a session is told.
@@ -81,8 +101,8 @@ impl Crew {
         }
     }
 
-    pub(crate) fn permit(&self) -> &Permit {
-        &self.permit
+    pub(crate) fn permit(&self) -> &dyn Permit {
+        &*self.permit
     }
 
     pub(crate) fn limits(&self) -> &SessionLimits {
@@ -98,6 +118,48 @@ impl Crew {
         let key = self.over.pop()?;
         self.remove(key);
         Some(key)
+    }
+
+    /// From now on a session's token is good for so long, and `before` it does not count any more.
+    pub(crate) fn expire(
+        &mut self,
+        key: SessionKey,
+        before: Option<Expiry>,
+        expires_in: Option<Duration>,
+        now: Now,
+    ) -> Option<Expiry> {
+        if let Some(before) = before {
+            self.expiries.remove(before);
+        }
+        expires_in.map(|expires_in| self.expiries.insert(key, expires_in, now.instant))
+    }
+
+    /// Nothing is due for it any more.
+    pub(super) fn forget(&mut self, expiry: Expiry) {
+        self.expiries.remove(expiry);
+    }
+
+    /// When [`handle_expiries`](Self::handle_expiries) is to be called at the latest.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.expiries.deadline()
+    }
+
+    /// Tells those whose tokens run out, and ends those whose have.
+    pub(super) fn handle_expiries(&mut self, now: Now) {
+        while let Some(due) = self.expiries.take_due(now.instant) {
+            match due {
+                Due::Notice(key) => {
+                    let Some(outlet) = self.outlet(key) else { continue };
+                    let put = outlet.expiring(NOTICE, &self.limits);
+                    self.note(key, put);
+                }
+                Due::End(key) => {
+                    let Some(outlet) = self.outlet(key) else { continue };
+                    outlet.end(Farewell::TokenExpired);
+                    self.over.push(key);
+                }
+            }
+        }
     }
 
     /// Ends the sessions that are meant, each with a farewell of its own; says how many they were.

@@ -18,6 +18,7 @@ use tokio::{
 
 use super::{
     crew::{Crew, Outlet, Put},
+    expiry::Expiry,
     lanes::{Batch, Pressure},
 };
 use crate::{SessionLimits, calls::Calls, dialect::Farewell, permit::Principal};
@@ -47,6 +48,13 @@ pub(crate) struct Local {
 struct State {
     hub: Hub<Principal>,
     crew: Crew,
+}
+
+impl State {
+    /// When something is due.
+    fn deadline(&self) -> Option<std::time::Instant> {
+        self.hub.deadline().into_iter().chain(self.crew.deadline()).min()
+    }
 }
 
 impl Local {
@@ -79,7 +87,7 @@ impl Local {
         }
         without_budget(|| crew.flush());
         let pressure = crew.post();
-        let deadline = hub.deadline();
+        let deadline = state.deadline();
         drop(state);
         self.press(pressure);
         if deadline.is_some_and(|deadline| self.awaited.get().is_none_or(|awaited| deadline < awaited)) {
@@ -101,12 +109,20 @@ impl Local {
         })
     }
 
-    /// A session is over.
-    pub(crate) fn close(&self, key: SessionKey) {
+    /// A session is over, and its connection.
+    pub(crate) fn close(&self, key: Option<SessionKey>, expiry: Option<Expiry>) {
         // Without the runtime, nothing that follows could be done.
-        if !self.is_stopping.get() {
-            self.turn(|_, crew, _| crew.is_over(key));
+        if self.is_stopping.get() {
+            return;
         }
+        self.turn(|_, crew, _| {
+            if let Some(expiry) = expiry {
+                crew.forget(expiry);
+            }
+            if let Some(key) = key {
+                crew.is_over(key);
+            }
+        });
     }
 
     /// Something that is asked on nobody's behalf but `principal`'s, as through the server's own interface: it has no
@@ -131,6 +147,11 @@ impl Local {
             let _ended = ended;
             answer.await.unwrap_or_else(|_| Err(Failure::new(FailureCode::Unavailable, "the server is stopping")))
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn has_expiries(&self) -> bool {
+        self.state.borrow().crew.deadline().is_some()
     }
 
     /// Looks at the hub and changes nothing, as for lists of channels and numbers.
@@ -161,10 +182,18 @@ impl Local {
         });
     }
 
-    /// Ready once the hub's deadline has come.
+    /// Does what is due.
+    pub(super) fn handle_timeout(&self) {
+        self.turn(|hub, crew, now| {
+            crew.handle_expiries(now);
+            hub.handle_timeout(now, crew);
+        });
+    }
+
+    /// Ready once something is due.
     pub(super) async fn due(&self) {
         loop {
-            let deadline = self.state.borrow().hub.deadline();
+            let deadline = self.state.borrow().deadline();
             self.awaited.set(deadline);
             let Some(deadline) = deadline else {
                 self.sooner.notified().await;
@@ -234,6 +263,10 @@ impl Outlet for Asked {
 
     fn flush(&self) {}
 
+    fn expiring(&self, _: Duration, _: &SessionLimits) -> Put {
+        Put::Taken
+    }
+
     fn end(&self, _: Farewell) {
         self.0.take();
     }
@@ -247,7 +280,7 @@ struct Ended<'a> {
 
 impl Drop for Ended<'_> {
     fn drop(&mut self) {
-        self.local.close(self.key);
+        self.local.close(Some(self.key), None);
     }
 }
 

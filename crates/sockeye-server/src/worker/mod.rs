@@ -1,5 +1,6 @@
 //! A worker: one core, its runtime, its connections and its hub.
 mod crew;
+mod expiry;
 mod lanes;
 mod local;
 mod pump;
@@ -22,6 +23,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(crate) use self::{
     crew::{Crew, Outlet, Put},
+    expiry::Expiry,
     local::Local,
     pump::Errand,
 };
@@ -72,7 +74,7 @@ struct HubPlan {
     namespaces: Arc<Namespaces>,
     options: HubOptions,
     store: Arc<dyn Store>,
-    permit: Arc<Permit>,
+    permit: Arc<dyn Permit>,
     limits: Arc<SessionLimits>,
     calls: Arc<Calls>,
     everybody: Arc<[Sender<Errand>]>,
@@ -92,7 +94,7 @@ pub(crate) struct Worker {
 }
 
 /// The plans of all workers of a server.
-pub(crate) fn plan(options: &ServerOptions, common: &Common) -> Result<Vec<Plan>, OpenError> {
+pub(crate) fn plan(options: &ServerOptions, common: &Common, permit: Arc<dyn Permit>) -> Result<Vec<Plan>, OpenError> {
     let workers = options.workers.clamp(1, usize::from(u16::MAX));
     let (sinks, replies): (Vec<Sink>, Vec<_>) = (0..workers)
         .map(|_| {
@@ -113,7 +115,7 @@ pub(crate) fn plan(options: &ServerOptions, common: &Common) -> Result<Vec<Plan>
             Some(place) => Arc::new(DurableStore::open(&place.folder, place.options.clone(), sinks)?),
             None => Arc::new(NoStore::new(sinks)),
         },
-        permit: Arc::new(Permit),
+        permit,
         limits: Arc::new(options.session.clone()),
         calls: Arc::new(options.calls.clone()),
         everybody: everybody.into(),

@@ -25,7 +25,7 @@ pub(super) async fn pump(
             biased;
             Some(batch) = inward.tells.recv() => local.arrived(batch),
             Some(reply) = replies.recv() => local.turn(|hub, crew, now| hub.stored(reply, now, crew)),
-            () = local.due() => local.turn(|hub, crew, now| hub.handle_timeout(now, crew)),
+            () = local.due() => local.handle_timeout(),
             // Any turn looks again at how much others have not taken.
             () = inward.drained.notified() => local.turn(|_, _, _| {}),
             Some(errand) = errands.recv() => errand(&local),

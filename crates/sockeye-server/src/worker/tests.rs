@@ -1,16 +1,32 @@
 //! What workers do together.
 use super::*;
 
-use bytes::Bytes;
-use serde_json::Value;
-use sockeye::{Client, OriginPolicy};
-use sockeye_hub::{Done, Draft, HistoryPage, Kind, Payload, Request, SessionId};
-use tokio::{io::duplex, task::LocalSet};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
-use crate::{Site, dialect::Farewell, permit::Principal};
+use bytes::Bytes;
+use serde_json::{Value, json};
+use sockeye::{Client, CloseCode, OriginPolicy};
+use sockeye_hub::{
+    Action, ChannelName, Done, Draft, Failure, FailureCode, HistoryPage, Kind, Payload, Request, SessionId,
+};
+use tokio::{
+    io::{DuplexStream, duplex},
+    task::LocalSet,
+    time::Instant,
+};
+
+use crate::{
+    Site,
+    auth::UserId,
+    dialect::{Credentials, ErrorCode, Farewell, Problem},
+    permit::{Anybody, Identity, Principal},
+};
 
 /// Three workers in one thread, where nothing hides behind another's speed.
-fn with_workers(test: impl AsyncFnOnce(Vec<Worker>)) {
+fn with_workers(permit: impl Permit + 'static, test: impl AsyncFnOnce(Vec<Worker>)) {
     let mut options = ServerOptions::new(Site::Server);
     options.workers = 3;
     let common = Common {
@@ -22,7 +38,7 @@ fn with_workers(test: impl AsyncFnOnce(Vec<Worker>)) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     let _within = runtime.enter();
     LocalSet::new().block_on(&runtime, async {
-        test(plan(&options, &common).unwrap().into_iter().map(Plan::begin).collect()).await;
+        test(plan(&options, &common, Arc::new(permit)).unwrap().into_iter().map(Plan::begin).collect()).await;
     });
 }
 
@@ -35,7 +51,7 @@ fn publish(channel: &str, json: &'static str) -> Request {
 /// workers, and leaves no session behind.
 #[test]
 fn asking_on_the_servers_behalf() {
-    with_workers(async |workers| {
+    with_workers(Anybody, async |workers| {
         for (number, channel) in ["a", "b", "c", "d", "e", "f"].into_iter().enumerate() {
             let worker = &workers[number % 3];
             for json in ["1", "2"] {
@@ -61,16 +77,11 @@ fn asking_on_the_servers_behalf() {
 /// By the name that others see, wherever it is connected; nobody else notices.
 #[test]
 fn sending_somebody_away() {
-    with_workers(async |workers| {
+    with_workers(Anybody, async |workers| {
         let mut clients = Vec::new();
         for worker in &workers {
-            let (near, far) = duplex(64 * 1024);
-            let client = Client::new("ws://a/ws").unwrap();
-            let (client, server) = tokio::join!(client.connect_over(near), sockeye::accept(far));
-            worker.host(Seat::Hub, server.unwrap(), ());
-            let mut client = client.unwrap();
-            client.send(r#"{"id":1,"connect":{}}"#).await.unwrap();
-            let hello: Value = serde_json::from_str(client.recv().await.unwrap().unwrap().as_text().unwrap()).unwrap();
+            let mut client = connect(worker).await;
+            let hello = ask(&mut client, r#"{"id":1,"connect":{}}"#).await;
             clients.push((client, hello["ok"]["session"].as_str().unwrap().parse::<SessionId>().unwrap()));
         }
         let (mut meant, id) = clients.remove(1);
@@ -85,5 +96,125 @@ fn sending_somebody_away() {
         }
         let sessions = workers[0].ask_everybody(|local| local.look(|hub| hub.stats().sessions)).await;
         assert_eq!(sessions, [1, 0, 1]);
+    });
+}
+
+/// More than the queue to another worker holds: sessions are not read until that has taken enough of it, and then they are.
+#[test]
+fn publishers_feel_the_pressure_and_are_let_go() {
+    with_workers(Anybody, async |workers| {
+        let local = &workers[0].local;
+        let mut ann = connect(&workers[0]).await;
+        ask(&mut ann, r#"{"id":1,"connect":{}}"#).await;
+        let home = |name: &str| local.look(|hub| hub.home_of(&name.parse().unwrap()));
+        let elsewhere = (0..1_000).map(|number| format!("a{number}")).find(|name| home(name) == worker_id(1)).unwrap();
+        local.turn(|hub, crew, now| {
+            let session = hub.open_hidden(Principal::Server);
+            for _ in 0..11_000 {
+                hub.request(session, None, publish(&elsewhere, "1"), now, crew);
+            }
+        });
+        assert!(local.pressure().on_sessions && !local.pressure().on_asks);
+        let subscribed = format!(r#"{{"id":2,"subscribe":"{elsewhere}"}}"#);
+        assert!(ask(&mut ann, &subscribed).await["ok"]["offset"].as_u64().unwrap() > 0);
+        assert!(!local.pressure().on_sessions);
+    });
+}
+
+type Socket = WebSocket<DuplexStream>;
+
+async fn connect(worker: &Worker) -> Socket {
+    let (near, far) = duplex(64 * 1024);
+    let client = Client::new("ws://a/ws").unwrap();
+    let (client, server) = tokio::join!(client.connect_over(near), sockeye::accept(far));
+    worker.host(Seat::Hub, server.unwrap(), ());
+    client.unwrap()
+}
+
+async fn hear(client: &mut Socket) -> Value {
+    serde_json::from_str(client.recv().await.unwrap().expect("it is open").as_text().unwrap()).unwrap()
+}
+
+async fn ask(client: &mut Socket, command: &str) -> Value {
+    client.send(command).await.unwrap();
+    hear(client).await
+}
+
+/// Tokens that say whose they are and for how many seconds: `ann 120`. Only the server may do anything once it is `closed`.
+#[derive(Clone, Default)]
+struct Tokens {
+    closed: Arc<AtomicBool>,
+}
+
+impl Permit for Tokens {
+    fn identify(&self, shown: &Credentials) -> Result<Identity, Problem> {
+        let token = shown.token.as_deref().and_then(|token| token.split_once(' '));
+        let (user, seconds) = token.ok_or_else(|| Problem::new(ErrorCode::Unauthorized, "no token"))?;
+        let expires_in = Some(Duration::from_secs(seconds.parse().unwrap()));
+        Ok(Identity { principal: Principal::User(UserId::new(user).unwrap()), expires_in })
+    }
+
+    fn authorize(&self, who: &Principal, _: Action, _: &ChannelName) -> Result<(), Failure> {
+        if self.closed.load(Ordering::Relaxed) && *who != Principal::Server {
+            return Err(Failure::new(FailureCode::Forbidden, "closed"));
+        }
+        Ok(())
+    }
+
+    fn may_call(&self, _: &Principal) -> Result<(), Problem> {
+        Err(Problem::new(ErrorCode::Forbidden, "nobody may call"))
+    }
+
+    fn rules(&self) -> u64 {
+        self.closed.load(Ordering::Relaxed).into()
+    }
+}
+
+#[test]
+fn tokens_run_out() {
+    with_workers(Tokens::default(), async |workers| {
+        let mut ann = connect(&workers[0]).await;
+        let start = Instant::now();
+        assert_eq!(ask(&mut ann, r#"{"id":1,"connect":{}}"#).await["error"]["code"], "unauthorized");
+        let hello = ask(&mut ann, r#"{"id":2,"connect":{"token":"ann 120"}}"#).await;
+        assert_eq!(hello["ok"]["user"], "ann");
+        assert_eq!(ask(&mut ann, r#"{"id":3,"call":"x"}"#).await["error"]["code"], "forbidden");
+        assert_eq!(hear(&mut ann).await, json!({"expiring": {"in_ms": 60_000}}));
+        assert_eq!(start.elapsed().as_secs(), 60);
+        let stolen = ask(&mut ann, r#"{"id":4,"refresh":{"token":"bob 1000"}}"#).await;
+        assert_eq!(stolen["error"]["code"], "forbidden");
+        let newer = ask(&mut ann, r#"{"id":5,"refresh":{"token":"ann 1000"}}"#).await;
+        assert_eq!(newer["ok"], json!({"expires_in_ms": 1_000_000}));
+        assert_eq!(hear(&mut ann).await, json!({"expiring": {"in_ms": 60_000}}));
+        assert_eq!(start.elapsed().as_secs(), 1_000, "the first one does not count any more");
+        assert_eq!(hear(&mut ann).await["bye"]["code"], 4100);
+        assert!(ann.recv().await.unwrap().is_none());
+        assert_eq!((ann.close_outcome().unwrap().code(), start.elapsed().as_secs()), (4100, 1_060));
+        // One who leaves before leaves nothing.
+        let mut bob = connect(&workers[0]).await;
+        ask(&mut bob, r#"{"id":1,"connect":{"token":"bob 5"}}"#).await;
+        assert!(bob.close(CloseCode::NORMAL, "").await.unwrap().is_clean());
+        assert_eq!(workers[0].local.look(|hub| hub.stats().sessions), 0);
+        assert!(!workers[0].local.has_expiries());
+    });
+}
+
+/// G3: what was allowed and is not any more ends with the next delivery.
+#[test]
+fn permission_is_asked_at_delivery() {
+    let tokens = Tokens::default();
+    let closed = Arc::clone(&tokens.closed);
+    with_workers(tokens, async |workers| {
+        let mut ann = connect(&workers[1]).await;
+        ask(&mut ann, r#"{"id":1,"connect":{"token":"ann 3600"}}"#).await;
+        assert!(ask(&mut ann, r#"{"id":2,"subscribe":"a"}"#).await["ok"].is_object());
+        let heard = ask(&mut ann, r#"{"publish":"a","data":1}"#).await;
+        assert_eq!((&heard["data"], &heard["from"]["user"]), (&json!(1), &json!("ann")));
+        closed.store(true, Ordering::Relaxed);
+        assert_eq!(ask(&mut ann, r#"{"id":3,"publish":"a","data":2}"#).await["error"]["code"], "forbidden");
+        assert!(workers[0].local.ask(Principal::Server, publish("a", "3")).await.is_ok());
+        assert_eq!(hear(&mut ann).await, json!({"on": "a", "end": {"code": "forbidden", "retry": false}}));
+        let refused = ask(&mut ann, r#"{"id":4,"unsubscribe":"a"}"#).await;
+        assert_eq!(refused["error"]["code"], "not_subscribed", "and nothing of it has come");
     });
 }

@@ -9,7 +9,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-use std::ops::ControlFlow;
+use std::{ops::ControlFlow, time::Duration};
 
 use bytes::Bytes;
 use sockeye::{CloseCode, Message};
@@ -92,6 +92,10 @@ impl Dialect for Json {
             Answer::Called(data) => write::called(id, data),
             Answer::Pong => write::pong(id),
         })
+    }
+
+    fn expiring(&self, within: Duration) -> Option<Message> {
+        Some(write::expiring(within))
     }
 
     fn problem(&self, id: Option<u64>, problem: &Problem) -> Option<Message> {

@@ -19,17 +19,32 @@ pub(crate) fn read(
     skip: usize,
     mut each: impl FnMut(Option<u64>, Result<Verb, Problem>) -> ControlFlow<()>,
 ) -> ControlFlow<()> {
-    let Ok(text) = std::str::from_utf8(message) else { return each(None, Err(not_json())) };
-    if !text.trim_start_matches(is_space).starts_with('[') {
-        return if skip == 0 { one(message, text, &mut each) } else { ControlFlow::Continue(()) };
-    }
-    match serde_json::from_str(text) {
-        Ok(Batch::Commands(commands)) => {
-            commands.into_iter().skip(skip).try_for_each(|raw| one(message, raw.get(), &mut each))
+    let is_batch = |text: &str| text.trim_start_matches(is_space).starts_with('[');
+    let problem = match std::str::from_utf8(message) {
+        Ok(text) if is_batch(text) => match serde_json::from_str(text) {
+            Ok(Batch::Commands(commands)) => {
+                let mut commands = commands.into_iter().skip(skip);
+                while let Some(command) = commands.next() {
+                    let flow = one(message, command.get(), &mut each);
+                    if flow.is_break() && commands.len() > 0 {
+                        return flow;
+                    }
+                }
+                return ControlFlow::Continue(());
+            }
+            Ok(Batch::TooMany) => Problem::new(ErrorCode::Limit, "more than 100 commands in one message"),
+            Err(_) => not_json(),
+        },
+        Ok(text) => {
+            if skip == 0 {
+                let _ = one(message, text, &mut each);
+            }
+            return ControlFlow::Continue(());
         }
-        Ok(Batch::TooMany) => each(None, Err(Problem::new(ErrorCode::Limit, "more than 100 commands in one message"))),
-        Err(_) => each(None, Err(not_json())),
-    }
+        Err(_) => not_json(),
+    };
+    let _ = each(None, Err(problem));
+    ControlFlow::Continue(())
 }
 
 fn one(

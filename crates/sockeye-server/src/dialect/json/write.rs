@@ -115,7 +115,6 @@ pub(crate) fn problem(id: Option<u64>, problem: &Problem) -> Message {
 }
 
 /// That the token runs out.
-#[allow(dead_code, reason = "said once tokens are read")]
 pub(crate) fn expiring(within: Duration) -> Message {
     text(|json| {
         json.object(|json| {
@@ -132,9 +131,9 @@ pub(crate) fn bye(farewell: Farewell) -> (Message, CloseCode, &'static str) {
         Farewell::Restart(after) => (1012, "restart", Some(after)),
         Farewell::Unavailable => (1013, "unavailable", Some(Duration::from_secs(1))),
         Farewell::NotOurs => (1003, "text messages only", None),
-        Farewell::Unauthorized => (4001, "unauthorized", None),
         Farewell::Forbidden => (4003, "forbidden", None),
         Farewell::Dismissed(code) => (code.get().into(), "disconnected", None),
+        Farewell::TokenExpired => (4100, "token expired", Some(Duration::ZERO)),
         Farewell::TooSlow => (4101, "too slow", Some(Duration::ZERO)),
         Farewell::RateLimited => (4108, "rate limited", Some(Duration::from_secs(1))),
     };
