@@ -351,9 +351,8 @@ impl Client {
                 Some(Seen::Unknown { id })
             }
             Asked::Publish(attempt) => Some(Seen::Refused { id: attempt.id }),
-            // The server had ended it before; it may have been asked for anew since.
-            Asked::Unsubscribe(_) => None,
-            Asked::History(_) | Asked::Presence(_) => None,
+            // What could not be ended the server had ended before; it may have been asked for anew since.
+            Asked::Unsubscribe(_) | Asked::History(_) | Asked::Presence(_) => None,
         }
     }
 }

@@ -34,8 +34,15 @@ pub(crate) struct Visit {
 /// The right to be connected, given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Ticket {
-    _visit: Visit,
+    visit: Visit,
     _room: OwnedSemaphorePermit,
+}
+
+impl Ticket {
+    /// Who comes, as far as limits for each address go; `None` for those that have none.
+    pub(crate) fn address(&self) -> Option<IpAddr> {
+        self.visit.address
+    }
 }
 
 /// Who is here, and who was lately.
@@ -85,7 +92,7 @@ impl Visit {
     /// Waits until there is room for one more connection.
     pub(crate) async fn wait_for_room(self) -> Ticket {
         match Arc::clone(&self.gate.room).acquire_owned().await {
-            Ok(room) => Ticket { _visit: self, _room: room },
+            Ok(room) => Ticket { visit: self, _room: room },
             // Nobody closes this semaphore.
             Err(_closed) => std::future::pending().await,
         }

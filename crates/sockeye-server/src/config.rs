@@ -35,7 +35,7 @@ pub use secret::{Secret, SecretsFile};
 use sockeye::{Deflate, OriginPolicy};
 use sockeye_hub::{ChannelOptions, HubOptions, Namespaces};
 
-use crate::{Calls, Site, Tls, auth::Rules, store::StoreOptions};
+use crate::{ApiKey, Calls, Site, Tls, auth::Rules, store::StoreOptions};
 
 /// How a [`Server`](crate::Server) runs.
 ///
@@ -85,6 +85,8 @@ pub struct ServerOptions {
     pub store: Option<StorePlace>,
     /// What clients can `call`. Default: nothing.
     pub calls: Calls,
+    /// The keys of the HTTP API under `/api/`. Without one, the default, there is none.
+    pub api_keys: Vec<ApiKey>,
     /// How long clients have to answer the Close frame when the server stops. Default: 5 s.
     pub drain: Duration,
 }
@@ -112,6 +114,7 @@ impl ServerOptions {
             session: SessionLimits::default(),
             store: None,
             calls: Calls::default(),
+            api_keys: Vec::new(),
             drain: Duration::from_secs(5),
         }
     }

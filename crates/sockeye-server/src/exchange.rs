@@ -1,5 +1,8 @@
 //! One TCP connection while it speaks HTTP: pages are answered, a WebSocket leaves for its demo.
-use std::io::{self, Cursor};
+use std::{
+    io::{self, Cursor},
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -21,6 +24,7 @@ use tracing::debug;
 use crate::{
     Site,
     admission::Ticket,
+    api::http1::{self, Answered},
     http2::{self, PREFACE},
     pages,
     routes::Routes,
@@ -30,6 +34,8 @@ use crate::{
 
 /// Requests answered on one connection before it is closed.
 const MAX_REQUESTS: usize = 1_000;
+/// Time for a client to hear that not all of its request is wanted.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// What a connection can run over.
 pub(crate) trait Io: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
@@ -131,11 +137,18 @@ async fn exchange(
         if http.is_upgrade() {
             return upgrade(http, worker, ticket).await;
         }
-        let answer = match answer(http.request(), worker.demos().routes()) {
+        let last = wants_close(http.request()) || served == MAX_REQUESTS || worker.stop().is_cancelled();
+        if let Some(api) = worker.api(http.request().uri().path()) {
+            let (request, mut io, read) = http.into_parts();
+            let answered = http1::answer(&request, &mut io, read, (api, ticket.address()), worker).await?;
+            let Some(next) = give(&mut io, answered, last, limits.timeout).await? else { break };
+            (stream, rest) = (io, next);
+            continue;
+        }
+        let answer = match answer(http.request(), worker.demos().routes(), worker.stop().is_cancelled()) {
             Ok(answer) => answer,
             Err(refusal) => return Err(http.reject(refusal).await),
         };
-        let last = wants_close(http.request()) || served == MAX_REQUESTS || worker.stop().is_cancelled();
         (_, stream, rest) = http.into_parts();
         // Whoever does not take the answer is as slow as whoever does not finish the request.
         timeout(limits.timeout, write(&mut stream, answer, last)).await.map_err(io::Error::from)??;
@@ -144,6 +157,26 @@ async fn exchange(
         }
     }
     Ok(())
+}
+
+/// Gives an answer of the API, and what was read beyond the request if another may follow.
+async fn give(stream: &mut impl Io, answered: Answered, last: bool, time: Duration) -> io::Result<Option<Bytes>> {
+    let Answered { response, rest } = answered;
+    let (head, body) = response.into_parts();
+    let is_unread = rest.is_none();
+    let rest = rest.filter(|_| !last);
+    let answer = (Response::from_parts(head, ()), body);
+    timeout(time, write(stream, answer, rest.is_none())).await??;
+    if is_unread {
+        // A socket that is closed with unread input is reset, and the answer may be lost on its way.
+        let mut unread = vec![0; 16 * 1024];
+        let drain = async {
+            while stream.read(&mut unread).await? > 0 {}
+            io::Result::Ok(())
+        };
+        let _ = timeout(LINGER, drain).await;
+    }
+    Ok(rest)
 }
 
 /// The limits with what is left of the time.
@@ -164,7 +197,11 @@ async fn upgrade(http: HttpRequest<impl Io>, worker: &Worker, ticket: Ticket) ->
 }
 
 /// The answer to a plain request, as head and body.
-pub(crate) fn answer<B>(request: &Request<B>, routes: Routes) -> Result<(Response<()>, Bytes), Refusal> {
+pub(crate) fn answer<B>(
+    request: &Request<B>,
+    routes: Routes,
+    is_stopping: bool,
+) -> Result<(Response<()>, Bytes), Refusal> {
     let head_only = match *request.method() {
         Method::GET => false,
         Method::HEAD => true,
@@ -180,8 +217,8 @@ pub(crate) fn answer<B>(request: &Request<B>, routes: Routes) -> Result<(Respons
         return Err(Refusal::with_status(StatusCode::BAD_REQUEST).reason_text("a GET request has no body here"));
     }
     let path = request.uri().path();
-    let (mut response, body) = if routes.site == Site::Server && path == "/health" {
-        (health(), Bytes::from_static(b"{\"status\":\"ok\"}"))
+    let (mut response, body) = if let Some(health) = health(routes.site, path, is_stopping) {
+        health
     } else if let Some((response, body)) = routes.page(path).and_then(|file| pages::respond(request, file)) {
         (response, body)
     } else {
@@ -194,11 +231,23 @@ pub(crate) fn answer<B>(request: &Request<B>, routes: Routes) -> Result<(Respons
     Ok((response, Bytes::new()))
 }
 
-fn health() -> Response<()> {
+/// Whether the server is alive, and whether it takes new work.
+fn health(site: Site, path: &str, is_stopping: bool) -> Option<(Response<()>, Bytes)> {
+    let is_well = match (site, path) {
+        (Site::Server, "/health" | "/live") => true,
+        (Site::Server, "/ready") => !is_stopping,
+        _ => return None,
+    };
+    let (status, body) = if is_well {
+        (StatusCode::OK, Bytes::from_static(b"{\"status\":\"ok\"}"))
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, Bytes::from_static(b"{\"status\":\"stopping\"}"))
+    };
     let mut response = Response::new(());
+    *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    Some((response, body))
 }
 
 fn wants_close(request: &Request<()>) -> bool {
@@ -223,4 +272,22 @@ async fn write(stream: &mut impl Io, answer: (Response<()>, Bytes), last: bool) 
         stream.shutdown().await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Attack line J17.
+    #[test]
+    fn a_server_that_stops_is_alive_and_not_ready() {
+        let routes = Routes { site: Site::Server, page: true, demos: true };
+        for (path, is_stopping, status) in
+            [("/health", true, 200), ("/live", true, 200), ("/ready", false, 200), ("/ready", true, 503)]
+        {
+            let request = Request::get(path).body(()).unwrap();
+            let (response, _) = answer(&request, routes, is_stopping).unwrap();
+            assert_eq!(response.status(), status, "{path}");
+        }
+    }
 }

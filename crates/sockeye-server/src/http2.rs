@@ -5,6 +5,7 @@
 //! streams, and what became of them in the demos.
 use std::{
     convert::Infallible,
+    net::IpAddr,
     pin::pin,
     sync::{
         Arc,
@@ -15,7 +16,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, Uri};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
     body::{Body, Incoming},
     rt::Executor,
@@ -30,6 +31,8 @@ use tracing::debug;
 
 use crate::{
     admission::Ticket,
+    api::{Api, BODY_TIMEOUT, MAX_BODY, Refused, http1, without_body},
+    dialect::ErrorCode,
     exchange::{Io, answer},
     worker::Worker,
 };
@@ -49,7 +52,7 @@ struct Visit {
     requests: AtomicU64,
     /// That are open.
     sockets: AtomicUsize,
-    _ticket: Ticket,
+    ticket: Ticket,
 }
 
 /// One WebSocket of a visit, until dropped.
@@ -63,13 +66,21 @@ pub(crate) fn spawn(stream: impl Io, worker: Worker, ticket: Ticket, deadline: I
 
 /// Answers streams until the client leaves, has nothing to ask for a while, or the server stops.
 async fn serve(stream: impl Io, worker: &Worker, ticket: Ticket, deadline: Instant) {
-    let visit = Arc::new(Visit { requests: AtomicU64::new(0), sockets: AtomicUsize::new(0), _ticket: ticket });
+    let visit = Arc::new(Visit { requests: AtomicU64::new(0), sockets: AtomicUsize::new(0), ticket });
     let mut builder = http2::Builder::new(Tasks(worker.tasks.clone()));
     ServerSettings::default().apply(&mut builder);
     let service = service_fn(|request| {
         visit.requests.fetch_add(1, Ordering::Relaxed);
-        let response = respond(request, worker, &visit);
-        async { Ok::<_, Infallible>(response) }
+        let answer = match worker.api(request.uri().path()).filter(|_| request.method() != Method::CONNECT) {
+            Some(api) => Err((request, Arc::clone(api), visit.ticket.address(), worker.clone())),
+            None => Ok(respond(request, worker, &visit)),
+        };
+        async {
+            Ok::<_, Infallible>(match answer {
+                Ok(response) => response,
+                Err((request, api, from, worker)) => call(request, &api, from, &worker).await.map(Full::new),
+            })
+        }
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
@@ -127,7 +138,7 @@ fn respond(mut request: Request<Incoming>, worker: &Worker, visit: &Arc<Visit>) 
     } else if request.method() == Method::CONNECT {
         upgrade(&mut request, worker, visit)
     } else {
-        answer(&request, worker.demos().routes()).and_then(|(response, body)| {
+        answer(&request, worker.demos().routes(), worker.stop().is_cancelled()).and_then(|(response, body)| {
             if request.body().is_end_stream() {
                 Ok(response.map(|()| Full::new(body)))
             } else {
@@ -139,6 +150,26 @@ fn respond(mut request: Request<Incoming>, worker: &Worker, visit: &Arc<Visit>) 
         let refusal = if head_only { refusal.without_body() } else { refusal };
         refusal.without_connection_headers().into()
     })
+}
+
+/// A request of the API.
+async fn call(request: Request<Incoming>, api: &Api, from: Option<IpAddr>, worker: &Worker) -> Response<Bytes> {
+    let call = match api.begin(&request, from) {
+        Ok(call) => call,
+        Err(refused) => return without_body(request.method(), refused.into_response()),
+    };
+    let (head, body) = request.into_parts();
+    let refused = if !call.takes_body() && !body.is_end_stream() {
+        Refused::new(StatusCode::BAD_REQUEST, ErrorCode::BadRequest, "a GET request has no body here")
+    } else {
+        match timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await {
+            Ok(Ok(body)) => return without_body(&head.method, call.perform(body.to_bytes(), worker).await),
+            // Or the stream was reset, and nobody hears it.
+            Ok(Err(_)) => http1::too_big(),
+            Err(_) => Refused::new(StatusCode::REQUEST_TIMEOUT, ErrorCode::Timeout, "the body did not come in time"),
+        }
+    };
+    without_body(&head.method, refused.into_response())
 }
 
 /// A plain CONNECT names no path, and is refused for what it is.

@@ -3,7 +3,8 @@
 //! ```text
 //! listen ──accepted TCP──▶ (tls) ──▶ exchange ──upgrade──▶ session, dialect ──▶ hub ──▶ other workers, store
 //!    │ admission                │          │               └─▶ demo::{echo, chat, cursors}
-//!    │                          │          └──plain GET──▶ pages
+//!    │                          │          ├──plain GET──▶ pages
+//!    │                          │          └──/api/…────▶ api ──▶ hub
 //!    │                          └─▶ http2 ──(each stream: the same)
 //!    └ one worker a core, each with its own listener, its own connections and its own hub
 //! ```
@@ -12,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod admission;
+mod api;
 pub mod auth;
 mod calls;
 pub mod config;
@@ -29,6 +31,7 @@ pub mod store;
 mod tls;
 mod worker;
 
+pub use api::{ApiKey, BadKey};
 pub use calls::{Call, CallError, Calls};
 pub use config::{Admission, ServerOptions, SessionLimits, StorePlace};
 pub use listen::{Server, StartError};

@@ -9,7 +9,7 @@ use super::{
     Slow, StorePlace,
 };
 use crate::{
-    Admission, ServerOptions, Site, Tls, TlsError,
+    Admission, ApiKey, ServerOptions, Site, Tls, TlsError,
     auth::Rules,
     store::{self, StoreOptions},
 };
@@ -34,6 +34,9 @@ impl Config {
         options.hub = self.hub();
         options.session = self.session.limits();
         options.store = self.store();
+        if self.api.enabled {
+            options.api_keys = self.api_keys().enumerate().map(|(index, key)| ApiKey::configured(index, key)).collect();
+        }
         options
     }
 

@@ -135,6 +135,8 @@ pub(crate) enum Farewell {
     TooSlow,
     /// What it was allowed to do, it is not any more.
     Forbidden,
+    /// The server's own interface asked for it, with this code.
+    Dismissed(CloseCode),
     /// It sends more than it may.
     RateLimited,
     /// Its token has run out: with a newer one it may come back.

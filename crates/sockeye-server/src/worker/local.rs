@@ -126,12 +126,15 @@ impl Local {
     }
 
     /// Something that is asked on nobody's behalf but `principal`'s, as through the server's own interface: it has no
-    /// session that others see, and what it publishes is from nobody.
+    /// session that others see, and what it publishes is from nobody. It is asked before this returns.
     ///
     /// # Cancel safety
     /// Dropped, nobody hears the answer; what was asked is done.
-    #[allow(dead_code, reason = "what publishes and reads over HTTP asks here")]
-    pub(crate) async fn ask(&self, principal: Principal, request: Request) -> Result<Done, Failure> {
+    pub(crate) fn ask(
+        &self,
+        principal: Principal,
+        request: Request,
+    ) -> impl Future<Output = Result<Done, Failure>> + use<'_> {
         let (reply, answer) = oneshot::channel();
         let key = self.turn(|hub, crew, now| {
             let key = hub.open_hidden(principal);
@@ -139,8 +142,11 @@ impl Local {
             hub.request(key, Some(0), request, now, crew);
             key
         });
-        let _ended = Ended { local: self, key };
-        answer.await.unwrap_or_else(|_| Err(Failure::new(FailureCode::Unavailable, "the server is stopping")))
+        let ended = Ended { local: self, key };
+        async move {
+            let _ended = ended;
+            answer.await.unwrap_or_else(|_| Err(Failure::new(FailureCode::Unavailable, "the server is stopping")))
+        }
     }
 
     #[cfg(test)]
@@ -149,13 +155,11 @@ impl Local {
     }
 
     /// Looks at the hub and changes nothing, as for lists of channels and numbers.
-    #[allow(dead_code, reason = "what lists channels over HTTP looks here")]
     pub(crate) fn look<T>(&self, look: impl FnOnce(&Hub<Principal>) -> T) -> T {
         look(&self.state.borrow().hub)
     }
 
     /// Ends the sessions that are meant, and says how many they were.
-    #[allow(dead_code, reason = "what ends sessions over HTTP asks here")]
     pub(crate) fn dismiss(&self, farewell: Farewell, is_meant: impl Fn(SessionId, &Principal) -> bool) -> usize {
         self.turn(|hub, crew, _| {
             crew.end_those(

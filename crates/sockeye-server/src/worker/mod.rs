@@ -32,7 +32,8 @@ use self::{
     pump::{MAX_ERRANDS, pump},
 };
 use crate::{
-    Calls, ServerOptions, SessionLimits,
+    Calls, ServerOptions, SessionLimits, Site,
+    api::{self, Api},
     demo::{Demos, Seat},
     dialect::json::Json,
     exchange::Io,
@@ -77,6 +78,7 @@ struct HubPlan {
     limits: Arc<SessionLimits>,
     calls: Arc<Calls>,
     everybody: Arc<[Sender<Errand>]>,
+    api: Option<Arc<Api>>,
 }
 
 /// One thread's world, as its connections have it.
@@ -88,6 +90,7 @@ pub(crate) struct Worker {
     pub(crate) tasks: TaskTracker,
     /// Every worker of the server, this one too.
     everybody: Arc<[Sender<Errand>]>,
+    api: Option<Arc<Api>>,
 }
 
 /// The plans of all workers of a server.
@@ -116,6 +119,7 @@ pub(crate) fn plan(options: &ServerOptions, common: &Common, permit: Arc<dyn Per
         limits: Arc::new(options.session.clone()),
         calls: Arc::new(options.calls.clone()),
         everybody: everybody.into(),
+        api: if options.site == Site::Server { Api::new(&options.api_keys).map(Arc::new) } else { None },
     };
     let ends = lanes(workers).into_iter().zip(replies).zip(errands).enumerate();
     let plans = ends.map(|(index, (((outward, inward), replies), errands))| Plan {
@@ -133,12 +137,12 @@ pub(crate) fn plan(options: &ServerOptions, common: &Common, permit: Arc<dyn Per
 impl Plan {
     /// Begins to work, on this thread, in a [`LocalSet`](tokio::task::LocalSet).
     pub(crate) fn begin(self) -> Worker {
-        let HubPlan { workers, namespaces, options, store, permit, limits, calls, everybody } = self.hub;
+        let HubPlan { workers, namespaces, options, store, permit, limits, calls, everybody, api } = self.hub;
         let hub = Hub::new(worker_id(self.index), workers, namespaces, options, Box::new(|| rand::rng().random()));
         let crew = Crew::new(self.index, self.outward, store, permit, Arc::clone(&limits));
         let local = Rc::new(Local::new(hub, crew, limits, calls));
         spawn_local(pump(Rc::clone(&local), self.inward, self.replies, self.errands));
-        Worker { common: Rc::new(self.common), local, tasks: TaskTracker::new(), everybody }
+        Worker { common: Rc::new(self.common), local, tasks: TaskTracker::new(), everybody, api }
     }
 }
 
@@ -153,6 +157,11 @@ impl Worker {
 
     pub(crate) fn stop(&self) -> &CancellationToken {
         &self.common.stop
+    }
+
+    /// The HTTP API, if this is the path of a part of it.
+    pub(crate) fn api(&self, path: &str) -> Option<&Arc<Api>> {
+        self.api.as_ref().filter(|_| path.starts_with(api::PREFIX))
     }
 
     pub(crate) fn handshake_limits(&self) -> HandshakeLimits {
@@ -202,7 +211,6 @@ impl Worker {
     ///
     /// # Cancel safety
     /// Dropped, what was begun is done.
-    #[allow(dead_code, reason = "what lists channels and ends sessions over HTTP asks all workers")]
     pub(crate) async fn ask_everybody<T: Send + 'static>(
         &self,
         errand: impl Fn(&Local) -> T + Clone + Send + 'static,

@@ -13,8 +13,9 @@ use std::{ops::ControlFlow, time::Duration};
 
 use bytes::Bytes;
 use sockeye::{CloseCode, Message};
-use sockeye_hub::{Event, Publication};
+use sockeye_hub::{Done, Event, Publication};
 
+pub(crate) use self::read::{channel_name, passed_on};
 use super::{Answer, Dialect, Farewell, Problem, Said, Verb};
 use crate::SessionLimits;
 
@@ -44,6 +45,16 @@ pub(crate) const MAX_NAME: usize = 128;
 /// The dialect; it remembers nothing.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Json;
+
+/// `{"error":{…}}`, as others than sessions are told.
+pub(crate) fn error_alone(problem: &Problem) -> Bytes {
+    write::problem(None, problem).into_bytes()
+}
+
+/// How something was done, as others than sessions are told: what would stand in `ok`.
+pub(crate) fn done_alone(done: &Done) -> Bytes {
+    write::done(done).into_bytes()
+}
 
 impl Dialect for Json {
     fn rate(&self, limits: &SessionLimits) -> (u32, u32, u16) {

@@ -322,8 +322,13 @@ impl<'a> Members<'a> {
 
 fn channel(value: &RawValue) -> Result<ChannelName, Problem> {
     let bad = |message| Problem::new(ErrorCode::BadChannel, message);
-    let name = text(value).ok_or_else(|| bad("the name of a channel is a string"))?;
-    let name = ChannelName::parse(&name)
+    channel_name(&text(value).ok_or_else(|| bad("the name of a channel is a string"))?)
+}
+
+/// A channel that others than the server itself may name.
+pub(crate) fn channel_name(name: &str) -> Result<ChannelName, Problem> {
+    let bad = |message| Problem::new(ErrorCode::BadChannel, message);
+    let name = ChannelName::parse(name)
         .map_err(|_| bad("the name of a channel has 1 to 255 bytes and no white space or any of *#>+?"))?;
     if name.is_reserved() { Err(bad("channels that begin with $ are the server's own")) } else { Ok(name) }
 }
@@ -360,7 +365,7 @@ fn text(value: &RawValue) -> Option<Cow<'_, str>> {
 }
 
 /// A value as it was written.
-fn passed_on(message: &Bytes, value: &RawValue) -> Result<Bytes, Problem> {
+pub(crate) fn passed_on(message: &Bytes, value: &RawValue) -> Result<Bytes, Problem> {
     let bytes = value.get().as_bytes();
     value::check(value.get()).map_err(Problem::bad_request)?;
     // What is kept is what it weighs: a small part must not hold a large message.

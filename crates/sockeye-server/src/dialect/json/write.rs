@@ -57,6 +57,11 @@ pub(crate) fn event(event: &Event) -> Option<Message> {
     })
 }
 
+/// How something was done.
+pub(crate) fn done(done: &Done) -> Message {
+    text(|json| json.done(done))
+}
+
 /// The reply to `connect`.
 pub(crate) fn connected(id: u64, session: SessionId, user: Option<&str>, ping_every: Duration) -> Message {
     reply(id, |json| {
@@ -127,6 +132,7 @@ pub(crate) fn bye(farewell: Farewell) -> (Message, CloseCode, &'static str) {
         Farewell::Unavailable => (1013, "unavailable", Some(Duration::from_secs(1))),
         Farewell::NotOurs => (1003, "text messages only", None),
         Farewell::Forbidden => (4003, "forbidden", None),
+        Farewell::Dismissed(code) => (code.get().into(), "disconnected", None),
         Farewell::TokenExpired => (4100, "token expired", Some(Duration::ZERO)),
         Farewell::TooSlow => (4101, "too slow", Some(Duration::ZERO)),
         Farewell::RateLimited => (4108, "rate limited", Some(Duration::from_secs(1))),
