@@ -68,8 +68,8 @@ async fn serve(stream: impl Io, worker: &Worker, ticket: Ticket, deadline: Insta
     ServerSettings::default().apply(&mut builder);
     let service = service_fn(|request| {
         visit.requests.fetch_add(1, Ordering::Relaxed);
-        let response = respond(request, worker, &visit);
-        async { Ok::<_, Infallible>(response) }
+        let (worker, visit) = (worker.clone(), Arc::clone(&visit));
+        async move { Ok::<_, Infallible>(respond(request, &worker, &visit).await) }
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
@@ -119,13 +119,13 @@ impl Drop for Place {
     }
 }
 
-fn respond(mut request: Request<Incoming>, worker: &Worker, visit: &Arc<Visit>) -> Response<Full<Bytes>> {
+async fn respond(mut request: Request<Incoming>, worker: &Worker, visit: &Arc<Visit>) -> Response<Full<Bytes>> {
     let head_only = *request.method() == Method::HEAD;
     let response = if !is_plain_target(request.uri()) {
         // As the reader of HTTP/1.1 has it.
         Err(Refusal::with_status(StatusCode::BAD_REQUEST).reason_text("the path is not a plain one"))
     } else if request.method() == Method::CONNECT {
-        upgrade(&mut request, worker, visit)
+        upgrade(&mut request, worker, visit).await
     } else {
         answer(&request, worker.demos().routes()).and_then(|(response, body)| {
             if request.body().is_end_stream() {
@@ -147,7 +147,7 @@ fn is_plain_target(uri: &Uri) -> bool {
 }
 
 /// Accepts an extended CONNECT; its WebSocket goes to a task of its own as soon as hyper lets the stream go.
-fn upgrade(
+async fn upgrade(
     request: &mut Request<Incoming>,
     worker: &Worker,
     visit: &Arc<Visit>,
@@ -155,7 +155,7 @@ fn upgrade(
     let handshake = UpgradeRequest::new(request)?;
     let service = worker.demos().routes().socket(request.uri().path()).ok_or_else(Refusal::not_found)?;
     let (response, upgrade) = handshake.accept(worker.config(service))?;
-    let (seat, place) = (worker.seat(service), Place::of(visit));
+    let (seat, place) = (worker.seat(service).await?, Place::of(visit));
     let host = worker.clone();
     worker.tasks.spawn_local(async move {
         match upgrade.await {
