@@ -191,8 +191,10 @@ async fn upgrade(http: HttpRequest<impl Io>, worker: &Worker, ticket: Ticket) ->
         return Err(http.reject(Refusal::not_found()).await);
     };
     let handshake = http.handshake(worker.config(service)).await?;
-    let seat = worker.seat(service);
-    worker.host(seat, handshake.accept().await?, ticket);
+    match worker.seat(service).await {
+        Ok(seat) => worker.host(seat, handshake.accept().await?, ticket),
+        Err(refusal) => return Err(handshake.reject(refusal).await),
+    }
     Ok(())
 }
 

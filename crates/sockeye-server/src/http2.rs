@@ -71,14 +71,12 @@ async fn serve(stream: impl Io, worker: &Worker, ticket: Ticket, deadline: Insta
     ServerSettings::default().apply(&mut builder);
     let service = service_fn(|request| {
         visit.requests.fetch_add(1, Ordering::Relaxed);
-        let answer = match worker.api(request.uri().path()).filter(|_| request.method() != Method::CONNECT) {
-            Some(api) => Err((request, Arc::clone(api), visit.ticket.address(), worker.clone())),
-            None => Ok(respond(request, worker, &visit)),
-        };
-        async {
-            Ok::<_, Infallible>(match answer {
-                Ok(response) => response,
-                Err((request, api, from, worker)) => call(request, &api, from, &worker).await.map(Full::new),
+        let (worker, visit) = (worker.clone(), Arc::clone(&visit));
+        async move {
+            let api = worker.api(request.uri().path()).filter(|_| request.method() != Method::CONNECT).cloned();
+            Ok::<_, Infallible>(match api {
+                Some(api) => call(request, &api, visit.ticket.address(), &worker).await.map(Full::new),
+                None => respond(request, &worker, &visit).await,
             })
         }
     });
@@ -130,13 +128,13 @@ impl Drop for Place {
     }
 }
 
-fn respond(mut request: Request<Incoming>, worker: &Worker, visit: &Arc<Visit>) -> Response<Full<Bytes>> {
+async fn respond(mut request: Request<Incoming>, worker: &Worker, visit: &Arc<Visit>) -> Response<Full<Bytes>> {
     let head_only = *request.method() == Method::HEAD;
     let response = if !is_plain_target(request.uri()) {
         // As the reader of HTTP/1.1 has it.
         Err(Refusal::with_status(StatusCode::BAD_REQUEST).reason_text("the path is not a plain one"))
     } else if request.method() == Method::CONNECT {
-        upgrade(&mut request, worker, visit)
+        upgrade(&mut request, worker, visit).await
     } else {
         answer(&request, worker.demos().routes(), worker.stop().is_cancelled()).and_then(|(response, body)| {
             if request.body().is_end_stream() {
@@ -178,7 +176,7 @@ fn is_plain_target(uri: &Uri) -> bool {
 }
 
 /// Accepts an extended CONNECT; its WebSocket goes to a task of its own as soon as hyper lets the stream go.
-fn upgrade(
+async fn upgrade(
     request: &mut Request<Incoming>,
     worker: &Worker,
     visit: &Arc<Visit>,
@@ -186,7 +184,7 @@ fn upgrade(
     let handshake = UpgradeRequest::new(request)?;
     let service = worker.demos().routes().socket(request.uri().path()).ok_or_else(Refusal::not_found)?;
     let (response, upgrade) = handshake.accept(worker.config(service))?;
-    let (seat, place) = (worker.seat(service), Place::of(visit));
+    let (seat, place) = (worker.seat(service).await?, Place::of(visit));
     let host = worker.clone();
     worker.tasks.spawn_local(async move {
         match upgrade.await {

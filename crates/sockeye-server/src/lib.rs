@@ -9,7 +9,7 @@
 //!    └ one worker a core, each with its own listener, its own connections and its own hub
 //! ```
 //!
-//! A message of the chat and of the cursors goes through a room (`room.rs`), which encodes it once for everybody.
+//! What is said in the chat and with the cursors goes through channels of the hub that nobody else can reach.
 #![forbid(unsafe_code)]
 
 mod admission;
@@ -24,7 +24,6 @@ mod http2;
 mod listen;
 mod pages;
 mod permit;
-mod room;
 mod routes;
 mod session;
 pub mod store;

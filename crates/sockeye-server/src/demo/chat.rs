@@ -1,23 +1,26 @@
 //! Chat: one room whose last hundred messages everybody gets, whole, after each change.
 use std::{
+    cell::RefCell,
     collections::VecDeque,
-    sync::{Mutex, PoisonError},
+    sync::Arc,
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use serde::{Deserialize, Serialize};
-use sockeye::{CloseCode, Limits, Message, Prepared, Rate, WebSocket};
+use sockeye::{CloseCode, Limits, Message, Prepared, Rate, Utf8Bytes, WebSocket};
+use sockeye_hub::{CatchUp, Publication};
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
-use super::complaint;
-use crate::{
-    exchange::Io,
+use super::{
+    complaint,
+    feed::{Feed, Show},
     room::{Answer, ENOUGH, Member, Room, stay},
 };
+use crate::exchange::Io;
 
 /// Messages remembered.
-const HISTORY: usize = 100;
+pub(super) const HISTORY: usize = 100;
 /// Characters of a name.
 const MAX_USER: usize = 40;
 /// Characters of a text.
@@ -30,7 +33,7 @@ const BACKLOG: usize = 16;
 
 /// Bytes of the state. A hundred texts of control characters, which take six bytes each in JSON, would be more, and more
 /// than clients with usual limits take; then fewer are remembered.
-const MAX_STATE: usize = 1024 * 1024;
+pub(super) const MAX_STATE: usize = 1024 * 1024;
 
 /// A text of [`MAX_TEXT`] characters, every one of them escaped as a pair of surrogates, fits in a message; the largest
 /// state fits in the queue behind [`ENOUGH`].
@@ -59,65 +62,63 @@ struct Line {
     time: u64,
 }
 
-#[derive(Debug)]
-pub(super) struct Chat {
-    room: Room,
-    state: Mutex<State>,
-}
+/// What is said in the channel, whose history these lines are.
+#[derive(Default)]
+pub(crate) struct Lines(RefCell<State>);
 
-/// The lines as they are on the wire, so that a new state is one copy of them.
-#[derive(Debug)]
+#[derive(Default)]
 struct State {
-    lines: VecDeque<String>,
-    /// The bytes of all lines together.
-    bytes: usize,
-    /// All of them, as everybody gets them.
-    whole: Prepared,
+    /// As they are on the wire, oldest first.
+    lines: VecDeque<Arc<Publication>>,
+    /// What all of them count for.
+    weight: usize,
+    /// All of them, as everybody gets them, once somebody has asked.
+    whole: Option<Prepared>,
 }
 
-impl Chat {
-    pub(super) fn new() -> Self {
-        let state = State { lines: VecDeque::new(), bytes: 0, whole: whole(&VecDeque::new(), 0) };
-        Self { room: Room::new(BACKLOG), state: Mutex::new(state) }
-    }
+impl Show for Lines {
+    const CHANNEL: &str = "$demo:chat";
+    const CATCH_UP: CatchUp = CatchUp::Last(HISTORY);
+    const BACKLOG: usize = BACKLOG;
 
-    /// The whole state, and everything told from then on.
-    fn join(&self) -> (Prepared, broadcast::Receiver<Prepared>) {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        (state.whole.clone(), self.room.listen())
-    }
-
-    fn post(&self, line: &Line) {
-        // Strings and numbers in a struct always serialise.
-        let line = serde_json::to_string(line).unwrap_or_default();
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.push(line);
-        // Under the lock, so that everybody gets the states in the order in which they were.
-        self.room.tell(state.whole.clone());
+    fn hear(&self, publication: &Arc<Publication>, room: &Room) {
+        let mut state = self.0.borrow_mut();
+        state.push(Arc::clone(publication));
+        room.tell(|| state.whole());
     }
 }
 
 impl State {
-    fn push(&mut self, line: String) {
-        self.bytes += line.len();
+    /// Adds a line, and forgets those that the channel's history forgets.
+    fn push(&mut self, line: Arc<Publication>) {
+        self.weight += line.weight();
         self.lines.push_back(line);
-        while self.lines.len() > HISTORY || whole_len(self.lines.len(), self.bytes) > MAX_STATE {
+        while self.lines.len() > HISTORY || self.weight > MAX_STATE {
             let Some(oldest) = self.lines.pop_front() else { break };
-            self.bytes -= oldest.len();
+            self.weight -= oldest.weight();
         }
-        self.whole = whole(&self.lines, self.bytes);
+        self.whole = None;
+    }
+
+    fn whole(&mut self) -> Prepared {
+        self.whole.get_or_insert_with(|| whole(&self.lines)).clone()
     }
 }
 
-pub(super) async fn run<S: Io>(chat: &Chat, socket: &mut WebSocket<S>, stop: &CancellationToken) {
-    let (state, mut told) = chat.join();
+/// The whole state, and everything told from then on.
+fn join(feed: &Feed<Lines>) -> (Prepared, broadcast::Receiver<Prepared>) {
+    (feed.show().0.borrow_mut().whole(), feed.room().listen())
+}
+
+pub(crate) async fn run<S: Io>(feed: &Feed<Lines>, socket: &mut WebSocket<S>, stop: &CancellationToken) {
+    let (state, mut told) = join(feed);
     if socket.try_send_prepared(&state).is_ok() {
-        stay(socket, &mut told, &mut Guest { chat, rate: Rate::default() }, stop).await;
+        stay(socket, &mut told, &mut Guest { feed, rate: Rate::default() }, feed.local(), stop).await;
     }
 }
 
 struct Guest<'a> {
-    chat: &'a Chat,
+    feed: &'a Feed<Lines>,
     rate: Rate,
 }
 
@@ -128,7 +129,9 @@ impl Member for Guest<'_> {
         }
         match parse(&message) {
             Ok(Post { user, text }) => {
-                self.chat.post(&Line { user, text, time: unix_millis() });
+                let line = Line { user, text, time: unix_millis() };
+                // Strings and numbers in a struct always serialise.
+                self.feed.publish(serde_json::to_string(&line).unwrap_or_default(), false);
                 Answer::Done
             }
             Err(why) => Answer::Only(complaint(why)),
@@ -137,7 +140,7 @@ impl Member for Guest<'_> {
 
     /// The newest state holds all that the missed ones held.
     fn catch_up(&mut self) -> Option<(Prepared, broadcast::Receiver<Prepared>)> {
-        Some(self.chat.join())
+        Some(join(self.feed))
     }
 }
 
@@ -162,21 +165,11 @@ fn parse(message: &Message) -> Result<Post, &'static str> {
 }
 
 /// `{"msg":[line,line,…]}`
-fn whole(lines: &VecDeque<String>, bytes: usize) -> Prepared {
-    let mut json = String::with_capacity(whole_len(lines.len(), bytes));
-    json.push_str(r#"{"msg":["#);
-    for (index, line) in lines.iter().enumerate() {
-        if index > 0 {
-            json.push(',');
-        }
-        json.push_str(line);
-    }
-    json.push_str("]}");
-    Prepared::new(Message::text(json))
-}
-
-fn whole_len(lines: usize, bytes: usize) -> usize {
-    r#"{"msg":[]}"#.len() + lines.saturating_sub(1) + bytes
+fn whole(lines: &VecDeque<Arc<Publication>>) -> Prepared {
+    let lines: Vec<_> = lines.iter().map(|line| &line.payload.bytes[..]).collect();
+    let json = [&br#"{"msg":["#[..], &lines.join(&b','), b"]}"].concat();
+    // It is made of texts.
+    Prepared::new(Message::text(Utf8Bytes::try_from(json).unwrap_or_default()))
 }
 
 fn unix_millis() -> u64 {
@@ -187,6 +180,8 @@ fn unix_millis() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use sockeye_hub::{Encoded, Kind, Payload};
 
     #[test]
     fn posts_are_objects_with_two_texts_of_some_length() {
@@ -212,29 +207,44 @@ mod tests {
         assert!(parse(&Message::binary(&br#"{"user":"ann","text":"hi"}"#[..])).is_err());
     }
 
+    fn said(state: &mut State, text: &str, time: u64) {
+        let line = Line { user: "ann".into(), text: text.into(), time };
+        state.push(Arc::new(Publication {
+            channel: Lines::CHANNEL.parse().unwrap(),
+            position: None,
+            payload: Payload { kind: Kind::Json, bytes: serde_json::to_string(&line).unwrap().into() },
+            event: None,
+            conflate: None,
+            from: None,
+            echo: true,
+            at_ms: time,
+            encoded: Encoded::default(),
+        }));
+    }
+
+    fn times(state: &mut State) -> Vec<u64> {
+        let whole: serde_json::Value = serde_json::from_str(state.whole().message().as_text().unwrap()).unwrap();
+        whole["msg"].as_array().unwrap().iter().map(|line| line["time"].as_u64().unwrap()).collect()
+    }
+
     #[test]
     fn the_last_hundred_are_kept_oldest_first() {
-        let chat = Chat::new();
+        let mut state = State::default();
+        assert_eq!(state.whole().message().as_text(), Some(r#"{"msg":[]}"#));
         for time in 0..103 {
-            chat.post(&Line { user: "ann".into(), text: "hi".into(), time });
+            said(&mut state, "hi", time);
         }
-        let state: serde_json::Value = serde_json::from_str(chat.join().0.message().as_text().unwrap()).unwrap();
-        let times: Vec<_> =
-            state["msg"].as_array().unwrap().iter().map(|line| line["time"].as_u64().unwrap()).collect();
-        assert_eq!(times, (3..103).collect::<Vec<_>>());
+        assert_eq!(times(&mut state), (3..103).collect::<Vec<_>>());
     }
 
     #[test]
     fn the_state_stays_below_what_clients_take() {
-        let chat = Chat::new();
+        let mut state = State::default();
         for time in 0..95 {
-            chat.post(&Line { user: "ann".into(), text: "\u{1}".repeat(MAX_TEXT), time });
-            let state = chat.state.lock().unwrap();
-            assert_eq!(state.whole.message().len(), whole_len(state.lines.len(), state.bytes));
+            said(&mut state, &"\u{1}".repeat(MAX_TEXT), time);
         }
-        let state = chat.join().0;
-        assert!(serde_json::from_str::<serde_json::Value>(state.message().as_text().unwrap()).is_ok());
-        assert!((MAX_STATE - 13_000..=MAX_STATE).contains(&state.message().len()));
-        assert!(state.message().as_text().unwrap().contains(r#""time":94"#));
+        let len = state.whole().message().len();
+        assert!((MAX_STATE - 26_000..=MAX_STATE).contains(&len), "{len}");
+        assert_eq!(times(&mut state).last(), Some(&94));
     }
 }

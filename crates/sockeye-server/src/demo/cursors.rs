@@ -1,18 +1,20 @@
 //! Cursors: everybody's pointer goes to everybody, with a name and a colour of the server's choosing.
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use rand::Rng;
 use serde_json::{Map, Value};
-use sockeye::{CloseCode, Limits, Message, Prepared, Rate, WebSocket};
+use sockeye::{CloseCode, Limits, Message, Prepared, Rate, Utf8Bytes, WebSocket};
+use sockeye_hub::{CatchUp, Publication};
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::complaint;
-use crate::{
-    exchange::Io,
+use super::{
+    complaint,
+    feed::{Feed, Show},
     room::{Answer, Member, Room, stay},
 };
+use crate::exchange::Io;
 
 /// Messages a member may send a second, in the long run and at once: one for each frame of a fast screen.
 const RATE: (u32, u32) = (250, 500);
@@ -21,9 +23,8 @@ const RATE: (u32, u32) = (250, 500);
 /// most 16 MiB.
 const BACKLOG: usize = 4_096;
 
-pub(super) fn room() -> Room {
-    Room::new(BACKLOG)
-}
+/// Where in a publication its form for the wire is, which all workers share.
+const SLOT: usize = 0;
 
 pub(super) fn limits() -> Limits {
     const MAX_MESSAGE: usize = 4 * 1024;
@@ -34,24 +35,51 @@ pub(super) fn limits() -> Limits {
     })
 }
 
-pub(super) async fn run<S: Io>(
-    room: &Room,
+/// Nothing of them is kept: what is said goes on as it is.
+#[derive(Default)]
+pub(crate) struct Pointers;
+
+impl Show for Pointers {
+    const CHANNEL: &str = "$demo:cursors";
+    const CATCH_UP: CatchUp = CatchUp::None;
+    const BACKLOG: usize = BACKLOG;
+
+    fn hear(&self, publication: &Arc<Publication>, room: &Room) {
+        room.tell(|| {
+            let make = || {
+                let json = Utf8Bytes::try_from(publication.payload.bytes.clone());
+                Prepared::new(Message::text(json.unwrap_or_default()))
+            };
+            publication.encoded.get_or_make(SLOT, make).cloned().unwrap_or_else(make)
+        });
+    }
+}
+
+pub(crate) async fn run<S: Io>(
+    feed: &Feed<Pointers>,
     socket: &mut WebSocket<S>,
     told: &mut broadcast::Receiver<Prepared>,
     stop: &CancellationToken,
 ) {
     let mut pointer =
-        Pointer { room, sender: Uuid::new_v4(), color: rand::rng().random_range(0..360), rate: Rate::default() };
-    stay(socket, told, &mut pointer, stop).await;
+        Pointer { feed, sender: Uuid::new_v4(), color: rand::rng().random_range(0..360), rate: Rate::default() };
+    stay(socket, told, &mut pointer, feed.local(), stop).await;
 }
 
 /// One member's pointer.
 struct Pointer<'a> {
-    room: &'a Room,
+    feed: &'a Feed<Pointers>,
     sender: Uuid,
     /// A hue in degrees.
     color: u16,
     rate: Rate,
+}
+
+impl Pointer<'_> {
+    /// To those who are there now.
+    fn say(&self, object: Map<String, Value>) {
+        self.feed.publish(Value::Object(object).to_string(), true);
+    }
 }
 
 impl Member for Pointer<'_> {
@@ -63,7 +91,7 @@ impl Member for Pointer<'_> {
             Ok(mut position) => {
                 position.insert("sender".into(), self.sender.to_string().into());
                 position.insert("color".into(), self.color.into());
-                self.room.tell(json(position));
+                self.say(position);
                 Answer::Done
             }
             Err(why) => Answer::Only(complaint(why)),
@@ -82,7 +110,7 @@ impl Drop for Pointer<'_> {
         let mut gone = Map::new();
         gone.insert("sender".into(), self.sender.to_string().into());
         gone.insert("gone".into(), true.into());
-        self.room.tell(json(gone));
+        self.say(gone);
     }
 }
 
@@ -92,10 +120,6 @@ fn parse(message: &Message) -> Result<Map<String, Value>, &'static str> {
         serde_json::from_str(text).map_err(|_| "expected an object with numbers x and y")?;
     let finite = |name| position.get(name).and_then(Value::as_f64).is_some_and(f64::is_finite);
     if finite("x") && finite("y") { Ok(position) } else { Err("expected finite numbers x and y") }
-}
-
-fn json(object: Map<String, Value>) -> Prepared {
-    Prepared::new(Message::text(Value::Object(object).to_string()))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use tracing::debug;
 
 use crate::exchange::Io;
 
-pub(super) async fn run<S: Io>(socket: &mut WebSocket<S>, stop: &CancellationToken) {
+pub(crate) async fn run<S: Io>(socket: &mut WebSocket<S>, stop: &CancellationToken) {
     let mut stopped = pin!(stop.cancelled());
     loop {
         let received = tokio::select! {

@@ -2,34 +2,46 @@
 mod chat;
 mod cursors;
 mod echo;
+mod feed;
+mod room;
 
-use std::sync::Arc;
+use std::{rc::Rc, sync::Arc};
 
 use sockeye::{
-    Config, Keepalive, Limits, OriginPolicy, Prepared, ServerConfig, Subprotocol, SubprotocolPolicy, WebSocket,
+    Config, Keepalive, Limits, OriginPolicy, Prepared, Refusal, ServerConfig, Subprotocol, SubprotocolPolicy,
     proto::handshake::InvalidSubprotocol,
 };
 use tokio::sync::broadcast;
-use tokio_util::sync::CancellationToken;
 
-use crate::{Demo, ServerOptions, exchange::Io, room::Room, routes::Routes};
+pub(crate) use self::feed::{NAMESPACE, channel_options};
+use self::{
+    chat::Lines,
+    cursors::Pointers,
+    feed::{Feed, Place},
+};
+pub(crate) use self::{chat::run as chat, cursors::run as cursors, echo::run as echo};
+use crate::{Demo, ServerOptions, routes::Routes, worker::Local};
 
-/// The demos of one server, shared by its workers.
+/// How the demos of one server are reached, for all its workers.
 #[derive(Debug)]
 pub(crate) struct Demos {
     routes: Routes,
     configs: [ServerConfig; 3],
-    chat: chat::Chat,
-    cursors: Room,
+}
+
+/// The demos of one worker.
+#[derive(Default)]
+pub(crate) struct Places {
+    chat: Place<Lines>,
+    cursors: Place<Pointers>,
 }
 
 /// A place in a demo, from which nothing is missed that is said after it was taken.
-#[derive(Debug)]
 pub(crate) enum Seat {
     Hub,
     Echo,
-    Chat,
-    Cursors(broadcast::Receiver<Prepared>),
+    Chat(Rc<Feed<Lines>>),
+    Cursors(Rc<Feed<Pointers>>, broadcast::Receiver<Prepared>),
 }
 
 impl Demos {
@@ -52,12 +64,7 @@ impl Demos {
             })
         });
         configs[0].deflate.clone_from(&options.deflate);
-        Ok(Self {
-            routes: Routes { site: options.site, page: options.page, demos: options.demos },
-            configs,
-            chat: chat::Chat::new(),
-            cursors: cursors::room(),
-        })
+        Ok(Self { routes: Routes { site: options.site, page: options.page, demos: options.demos }, configs })
     }
 
     pub(crate) fn routes(&self) -> Routes {
@@ -72,32 +79,21 @@ impl Demos {
             Demo::Cursors => cursors,
         }
     }
+}
 
-    /// To be taken before the client hears that it is in.
-    pub(crate) fn seat(&self, demo: Demo) -> Seat {
-        match demo {
+impl Places {
+    /// To be taken before the client hears that it is in; a refusal if it cannot be had in time.
+    pub(crate) async fn seat(&self, demo: Demo, local: &Rc<Local>) -> Result<Seat, Refusal> {
+        Ok(match demo {
             Demo::Echo => Seat::Echo,
             // Its first message is the whole state.
-            Demo::Chat => Seat::Chat,
-            Demo::Cursors => Seat::Cursors(self.cursors.listen()),
-        }
-    }
-
-    pub(crate) async fn echo<S: Io>(socket: &mut WebSocket<S>, stop: &CancellationToken) {
-        echo::run(socket, stop).await;
-    }
-
-    pub(crate) async fn chat<S: Io>(&self, socket: &mut WebSocket<S>, stop: &CancellationToken) {
-        chat::run(&self.chat, socket, stop).await;
-    }
-
-    pub(crate) async fn cursors<S: Io>(
-        &self,
-        socket: &mut WebSocket<S>,
-        told: &mut broadcast::Receiver<Prepared>,
-        stop: &CancellationToken,
-    ) {
-        cursors::run(&self.cursors, socket, told, stop).await;
+            Demo::Chat => Seat::Chat(self.chat.take(local).await?),
+            Demo::Cursors => {
+                let feed = self.cursors.take(local).await?;
+                let told = feed.room().listen();
+                Seat::Cursors(feed, told)
+            }
+        })
     }
 }
 

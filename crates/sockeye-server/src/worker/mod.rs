@@ -10,7 +10,7 @@ mod tests;
 use std::{rc::Rc, sync::Arc};
 
 use rand::Rng;
-use sockeye::{HandshakeLimits, ServerConfig, WebSocket};
+use sockeye::{HandshakeLimits, Refusal, ServerConfig, WebSocket};
 use sockeye_hub::{Hub, HubOptions, Namespaces, StoreReply};
 use tokio::{
     sync::{
@@ -34,7 +34,7 @@ use self::{
 use crate::{
     Calls, ServerOptions, SessionLimits, Site,
     api::{self, Api},
-    demo::{Demos, Seat},
+    demo::{self, Demos, Places, Seat},
     dialect::json::Json,
     exchange::Io,
     permit::Permit,
@@ -86,6 +86,7 @@ struct HubPlan {
 pub(crate) struct Worker {
     common: Rc<Common>,
     pub(crate) local: Rc<Local>,
+    demos: Rc<Places>,
     /// Everything that runs for a connection, so that stopping can wait for it.
     pub(crate) tasks: TaskTracker,
     /// Every worker of the server, this one too.
@@ -109,7 +110,7 @@ pub(crate) fn plan(options: &ServerOptions, common: &Common, permit: Arc<dyn Per
     hub_options.placement = rand::random();
     let hub = HubPlan {
         workers: worker_id(workers).0,
-        namespaces: Arc::clone(&options.namespaces),
+        namespaces: Arc::new((*options.namespaces).clone().and(demo::NAMESPACE, demo::channel_options())),
         options: hub_options,
         store: match &options.store {
             Some(place) => Arc::new(DurableStore::open(&place.folder, place.options.clone(), sinks)?),
@@ -142,7 +143,8 @@ impl Plan {
         let crew = Crew::new(self.index, self.outward, store, permit, Arc::clone(&limits));
         let local = Rc::new(Local::new(hub, crew, limits, calls));
         spawn_local(pump(Rc::clone(&local), self.inward, self.replies, self.errands));
-        Worker { common: Rc::new(self.common), local, tasks: TaskTracker::new(), everybody, api }
+        let (demos, tasks) = (Rc::default(), TaskTracker::new());
+        Worker { common: Rc::new(self.common), local, demos, tasks, everybody, api }
     }
 }
 
@@ -176,31 +178,31 @@ impl Worker {
         }
     }
 
-    /// A place in a service, from which nothing is missed that is said after it was taken.
-    pub(crate) fn seat(&self, service: Service) -> Seat {
+    /// A place in a service, from which nothing is missed that is said after it was taken; a refusal if it cannot be had
+    /// in time.
+    pub(crate) async fn seat(&self, service: Service) -> Result<Seat, Refusal> {
         match service {
-            Service::Hub => Seat::Hub,
-            Service::Demo(demo) => self.common.demos.seat(demo),
+            Service::Hub => Ok(Seat::Hub),
+            Service::Demo(demo) => self.demos.seat(demo, &self.local).await,
         }
     }
 
     /// Gives a WebSocket its place, in a task of its own. `ticket` is dropped when it has left.
     pub(crate) fn host<S: Io>(&self, seat: Seat, mut socket: WebSocket<S>, ticket: impl Unpin + 'static) {
         let stop = self.common.stop.clone();
-        let demos = Arc::clone(&self.common.demos);
         // Tasks that own the socket and lend it: an argument of an `async fn` is kept twice in its future.
         match seat {
             Seat::Hub => self.tasks.spawn_local(session::converse(socket, Json, Rc::clone(&self.local), ticket)),
             Seat::Echo => self.tasks.spawn_local(async move {
-                Demos::echo(&mut socket, &stop).await;
+                demo::echo(&mut socket, &stop).await;
                 drop(ticket);
             }),
-            Seat::Chat => self.tasks.spawn_local(async move {
-                demos.chat(&mut socket, &stop).await;
+            Seat::Chat(feed) => self.tasks.spawn_local(async move {
+                demo::chat(&feed, &mut socket, &stop).await;
                 drop(ticket);
             }),
-            Seat::Cursors(mut told) => self.tasks.spawn_local(async move {
-                demos.cursors(&mut socket, &mut told, &stop).await;
+            Seat::Cursors(feed, mut told) => self.tasks.spawn_local(async move {
+                demo::cursors(&feed, &mut socket, &mut told, &stop).await;
                 drop(ticket);
             }),
         };

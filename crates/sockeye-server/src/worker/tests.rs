@@ -15,11 +15,11 @@ use sockeye_hub::{
 use tokio::{
     io::{DuplexStream, duplex},
     task::LocalSet,
-    time::Instant,
+    time::{Instant, timeout},
 };
 
 use crate::{
-    Site,
+    Demo, Site,
     auth::UserId,
     dialect::{Credentials, ErrorCode, Farewell, Problem},
     permit::{Anybody, Identity, Principal},
@@ -27,6 +27,10 @@ use crate::{
 
 /// Three workers in one thread, where nothing hides behind another's speed.
 fn with_workers(permit: impl Permit + 'static, test: impl AsyncFnOnce(Vec<Worker>)) {
+    with_plans(permit, async |plans| test(plans.into_iter().map(Plan::begin).collect()).await);
+}
+
+fn with_plans(permit: impl Permit + 'static, test: impl AsyncFnOnce(Vec<Plan>)) {
     let mut options = ServerOptions::new(Site::Server);
     options.workers = 3;
     let common = Common {
@@ -38,7 +42,7 @@ fn with_workers(permit: impl Permit + 'static, test: impl AsyncFnOnce(Vec<Worker
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     let _within = runtime.enter();
     LocalSet::new().block_on(&runtime, async {
-        test(plan(&options, &common, Arc::new(permit)).unwrap().into_iter().map(Plan::begin).collect()).await;
+        test(plan(&options, &common, Arc::new(permit)).unwrap()).await;
     });
 }
 
@@ -124,10 +128,15 @@ fn publishers_feel_the_pressure_and_are_let_go() {
 type Socket = WebSocket<DuplexStream>;
 
 async fn connect(worker: &Worker) -> Socket {
+    enter(worker, Service::Hub).await
+}
+
+async fn enter(worker: &Worker, service: Service) -> Socket {
     let (near, far) = duplex(64 * 1024);
     let client = Client::new("ws://a/ws").unwrap();
+    let seat = worker.seat(service).await.unwrap();
     let (client, server) = tokio::join!(client.connect_over(near), sockeye::accept(far));
-    worker.host(Seat::Hub, server.unwrap(), ());
+    worker.host(seat, server.unwrap(), ());
     client.unwrap()
 }
 
@@ -216,5 +225,161 @@ fn permission_is_asked_at_delivery() {
         assert_eq!(hear(&mut ann).await, json!({"on": "a", "end": {"code": "forbidden", "retry": false}}));
         let refused = ask(&mut ann, r#"{"id":4,"unsubscribe":"a"}"#).await;
         assert_eq!(refused["error"]["code"], "not_subscribed", "and nothing of it has come");
+    });
+}
+
+const CHAT: Service = Service::Demo(Demo::Chat);
+const CURSORS: Service = Service::Demo(Demo::Cursors);
+
+/// Says this in the chat, and waits until it is the newest line of the state.
+async fn say(client: &mut Socket, text: &str) {
+    client.send(json!({"user": "ann", "text": text}).to_string()).await.unwrap();
+    hear_line(client, text).await;
+}
+
+/// The state whose newest line is this.
+async fn hear_line(client: &mut Socket, text: &str) -> Value {
+    loop {
+        let state = hear(client).await;
+        if state["msg"].as_array().unwrap().last().is_some_and(|line| line["text"] == text) {
+            return state;
+        }
+    }
+}
+
+/// Which worker will be the home of a channel.
+fn home_of(plans: &[Plan], channel: &str) -> usize {
+    let options = plans[0].hub.options.clone();
+    let hub = Hub::<()>::new(worker_id(0), worker_id(plans.len()).0, Arc::default(), options, Box::new(|| 1));
+    hub.home_of(&channel.parse().unwrap()).0.into()
+}
+
+async fn sessions(worker: &Worker) -> Vec<usize> {
+    let mut sessions = worker.ask_everybody(|local| local.look(|hub| hub.stats().sessions)).await;
+    sessions.sort_unstable();
+    sessions
+}
+
+/// Whoever is where: all have the lines in the order of the channel, and what the channel keeps is the state of those who come
+/// when nobody has been there for a while.
+#[test]
+fn chat_history_is_channel_history() {
+    with_workers(Anybody, async |workers| {
+        let mut clients = Vec::new();
+        for worker in [&workers[0], &workers[1], &workers[2], &workers[0]] {
+            let mut client = enter(worker, CHAT).await;
+            assert_eq!(hear(&mut client).await, json!({"msg": []}));
+            clients.push(client);
+        }
+        assert_eq!(sessions(&workers[0]).await, [1, 1, 1], "one for all members of a worker");
+        // All at once, so that no order is given but the channel's.
+        for round in 0..30 {
+            for (number, client) in clients.iter_mut().enumerate() {
+                client.feed(json!({"user": "ann", "text": format!("{round} of {number}")}).to_string()).await.unwrap();
+            }
+        }
+        for client in &mut clients {
+            client.flush().await.unwrap();
+        }
+        let mut states = Vec::new();
+        for client in &mut clients {
+            let mut state = Value::Null;
+            while state["msg"].as_array().is_none_or(|lines| lines.len() < 100) {
+                state = hear(client).await;
+            }
+            states.push(state);
+        }
+        // What is said last everybody hears last.
+        say(&mut clients[1], "the end").await;
+        for (number, state) in states.iter_mut().enumerate().filter(|(number, _)| *number != 1) {
+            *state = hear_line(&mut clients[number], "the end").await;
+        }
+        let page = HistoryPage { since: None, limit: 200, reverse: false };
+        let history = Request::History("$demo:chat".parse().unwrap(), page);
+        let Ok(Done::History { items, .. }) = workers[2].local.ask(Principal::Server, history.clone()).await else {
+            panic!("the chat has a history")
+        };
+        let kept = items.iter().map(|item| serde_json::from_slice::<Value>(&item.payload.bytes).unwrap());
+        let kept = json!({"msg": kept.collect::<Vec<_>>()});
+        assert_eq!(kept["msg"].as_array().unwrap().len(), 100);
+        assert_eq!((&states[0], &states[2], &states[3]), (&kept, &kept, &kept));
+        // The other way round: what is published in the channel is said in the chat.
+        let line = publish("$demo:chat", r#"{"user":"bob","text":"from elsewhere","time":1}"#);
+        assert!(workers[1].local.ask(Principal::Server, line).await.is_ok());
+        let newest = hear_line(&mut clients[0], "from elsewhere").await;
+        for client in &mut clients {
+            assert!(client.close(CloseCode::NORMAL, "").await.unwrap().is_clean());
+        }
+        while sessions(&workers[0]).await != [0, 0, 0] {
+            tokio::task::yield_now().await;
+        }
+        for worker in &workers {
+            assert_eq!(hear(&mut enter(worker, CHAT).await).await, newest);
+        }
+        let refused = workers[0].local.ask(Principal::Anonymous, history).await;
+        assert!(matches!(refused, Err(Failure { code: FailureCode::Forbidden, .. })), "it is nobody else's");
+    });
+}
+
+/// What is said after somebody is in reaches them, wherever they are, to the last: who is gone.
+#[test]
+fn cursors_meet_across_workers() {
+    with_workers(Anybody, async |workers| {
+        let mut ann = enter(&workers[0], CURSORS).await;
+        for other in [1, 2, 0] {
+            let mut bob = enter(&workers[other], CURSORS).await;
+            for x in 0..20 {
+                bob.feed(json!({"x": x, "y": 1}).to_string()).await.unwrap();
+            }
+            bob.flush().await.unwrap();
+            let mut sender = Value::Null;
+            for x in 0..20 {
+                let heard = hear(&mut ann).await;
+                assert_eq!((&heard["x"], hear(&mut bob).await), (&json!(x), heard.clone()));
+                sender = heard["sender"].clone();
+            }
+            ann.send(r#"{"x":7,"y":7}"#).await.unwrap();
+            assert_eq!(hear(&mut bob).await, hear(&mut ann).await);
+            bob.abort();
+            assert_eq!(hear(&mut ann).await, json!({"sender": sender, "gone": true}));
+        }
+        let channel = workers[0].ask_everybody(|local| local.look(|hub| hub.channels("$demo:cursors", 1))).await;
+        assert_eq!(channel.concat()[0].kept, 0, "nothing of it is kept");
+    });
+}
+
+/// The members of a demo are clients like others: where too much waits for another worker they are not read, until it has
+/// been taken.
+#[test]
+fn members_feel_the_pressure_and_are_let_go() {
+    with_plans(Anybody, async |mut plans| {
+        let worker = plans.remove(home_of(&plans, "$demo:chat")).begin();
+        let mut ann = enter(&worker, CHAT).await;
+        assert_eq!(hear(&mut ann).await, json!({"msg": []}));
+        worker.local.turn(|hub, crew, now| {
+            let session = hub.open_hidden(Principal::Server);
+            let here = hub.home_of(&"$demo:chat".parse().unwrap());
+            let mut names = (0..).map(|number| format!("a{number}"));
+            let elsewhere = names.find(|name| hub.home_of(&name.parse().unwrap()) != here).unwrap();
+            for _ in 0..11_000 {
+                hub.request(session, None, publish(&elsewhere, "1"), now, crew);
+            }
+        });
+        ann.send(r#"{"user":"ann","text":"hi"}"#).await.unwrap();
+        assert!(timeout(Duration::from_secs(1), hear(&mut ann)).await.is_err(), "nobody has taken anything");
+        drop(plans);
+        hear_line(&mut ann, "hi").await;
+    });
+}
+
+/// A worker that does not get its place in the channel lets nobody in who would miss something.
+#[test]
+fn no_place_in_the_channel_is_no_place_in_the_demo() {
+    with_plans(Anybody, async |mut plans| {
+        let alone = plans.remove((home_of(&plans, "$demo:chat") + 1) % 3).begin();
+        let start = Instant::now();
+        let refused = alone.seat(CHAT).await.err().expect("its home never answers");
+        assert_eq!((refused.status().as_u16(), start.elapsed().as_secs()), (503, 5));
+        assert_eq!(alone.local.look(|hub| hub.stats().sessions), 0);
     });
 }

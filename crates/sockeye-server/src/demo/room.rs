@@ -1,10 +1,10 @@
-//! A room: what one member says, all members get, encoded once.
+//! A room: what is told there all its members get, who are those of one worker.
 //!
 //! Bounded everywhere: a member is told nothing more while [`ENOUGH`] waits in its socket, so what it does not take stays
 //! in the room, once for all; the room keeps a number of messages, then the slowest member loses the oldest and the demo
 //! decides what that means. A member that takes nothing at all meets its socket's
 //! [`write_timeout`](sockeye::Limits::write_timeout).
-use std::{future::poll_fn, task::Poll, time::Instant};
+use std::{cell::RefCell, future::poll_fn, task::Poll, time::Instant};
 
 use sockeye::{CloseCode, Message, Prepared, WebSocket};
 use tokio::sync::broadcast::{
@@ -14,15 +14,15 @@ use tokio::sync::broadcast::{
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use crate::exchange::Io;
+use crate::{exchange::Io, worker::Local};
 
 /// Bytes queued in a member's socket above which it is told nothing more until some have left.
 pub(crate) const ENOUGH: usize = 64 * 1024;
 
-/// Where members meet. Workers share it.
-#[derive(Debug)]
+/// Where the members of one worker are told.
 pub(crate) struct Room {
-    messages: broadcast::Sender<Prepared>,
+    /// `None` once it is closed.
+    messages: RefCell<Option<broadcast::Sender<Prepared>>>,
 }
 
 /// What a demo does for one of its members.
@@ -47,18 +47,25 @@ pub(crate) enum Answer {
 impl Room {
     /// A room that keeps so many messages for members who have not taken them yet.
     pub(crate) fn new(backlog: usize) -> Self {
-        Self { messages: broadcast::Sender::new(backlog) }
+        Self { messages: RefCell::new(Some(broadcast::Sender::new(backlog))) }
     }
 
-    /// Tells everybody.
-    pub(crate) fn tell(&self, message: Prepared) {
-        // With nobody there, nobody hears it.
-        let _ = self.messages.send(message);
+    /// Tells everybody. What is told to nobody is not made.
+    pub(crate) fn tell(&self, message: impl FnOnce() -> Prepared) {
+        if let Some(messages) = self.messages.borrow().as_ref().filter(|messages| messages.receiver_count() > 0) {
+            // Somebody is there.
+            let _ = messages.send(message());
+        }
     }
 
     /// Everything told from now on.
     pub(crate) fn listen(&self) -> broadcast::Receiver<Prepared> {
-        self.messages.subscribe()
+        self.messages.borrow().as_ref().map_or_else(|| broadcast::channel(1).1, broadcast::Sender::subscribe)
+    }
+
+    /// Nothing more is told; the members have to leave.
+    pub(crate) fn close(&self) {
+        self.messages.take();
     }
 }
 
@@ -67,15 +74,17 @@ pub(crate) async fn stay<S: Io>(
     socket: &mut WebSocket<S>,
     told: &mut broadcast::Receiver<Prepared>,
     member: &mut impl Member,
+    local: &Local,
     stop: &CancellationToken,
 ) {
+    let mut is_waiting = false;
     let leave = loop {
         let full = socket.buffered_amount() > ENOUGH;
         let answer = tokio::select! {
             biased;
             () = stop.cancelled() => Answer::Close(CloseCode::GOING_AWAY, "the server is stopping"),
             heard = told.recv(), if !full => pass_on(socket, told, member, heard),
-            received = receive(socket, full) => match received {
+            received = receive(socket, full, local, &mut is_waiting) => match received {
                 Some(Ok(message)) => member.message(message, Instant::now()),
                 Some(Err(error)) => {
                     debug!(code = error.code(), "member lost: {error}");
@@ -100,12 +109,28 @@ pub(crate) async fn stay<S: Io>(
     let _ = socket.close(leave.0, leave.1).await;
 }
 
-/// The next message; `None` after a clean close, and as soon as a queue that was `full` is not any more.
-async fn receive<S: Io>(socket: &mut WebSocket<S>, full: bool) -> Option<Result<Message, sockeye::Error>> {
-    poll_fn(|cx| match socket.poll_recv(cx) {
+/// The next message; `None` after a clean close, and as soon as a queue that was `full` is not any more. While its worker is
+/// under pressure the socket is not read; it `is_waiting` then.
+async fn receive<S: Io>(
+    socket: &mut WebSocket<S>,
+    full: bool,
+    local: &Local,
+    is_waiting: &mut bool,
+) -> Option<Result<Message, sockeye::Error>> {
+    poll_fn(|cx| {
+        let received = if local.pressure().on_sessions {
+            if !std::mem::replace(is_waiting, true) {
+                local.wait_for_room(cx.waker());
+            }
+            // What fails here is told when it is read again.
+            let _ = socket.poll_flush(cx);
+            Poll::Pending
+        } else {
+            *is_waiting = false;
+            socket.poll_recv(cx)
+        };
         // It has written what it could.
-        Poll::Pending if full && socket.buffered_amount() <= ENOUGH => Poll::Ready(None),
-        received => received,
+        if received.is_pending() && full && socket.buffered_amount() <= ENOUGH { Poll::Ready(None) } else { received }
     })
     .await
 }
