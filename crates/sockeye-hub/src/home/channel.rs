@@ -147,7 +147,7 @@ impl Channel {
             }
             AskWhat::Publish { from: publisher, draft } => self.publish(from, ticket, publisher, draft, now, out),
             AskWhat::Presence { limit } => {
-                let members = self.members.first(limit.min(self.limits.members_page));
+                let members = self.members.list(limit.min(self.limits.members_page), None);
                 answer(from, &self.name, ticket, Ok(Done::Presence(self.members.len(), members)), out);
             }
             AskWhat::History(page) => {
@@ -191,7 +191,7 @@ impl Channel {
                 (Some(items.is_some()), items.unwrap_or_default())
             }
         };
-        let members = members.then(|| self.members.first(self.limits.members_page));
+        let members = members.then(|| self.members.list(self.limits.members_page, Some(session)));
         let begun = Box::new(Begun { who: session, position: self.position(), recovered, items, members });
         out.tell(from, Tell { channel: self.name.clone(), what: TellWhat::Subscribed(ticket, begun) });
     }
