@@ -164,6 +164,24 @@ fn subscribing_and_leaving_in_one_breath_leaves_nothing_behind() {
 }
 
 #[test]
+fn every_tag_is_answered_even_of_a_subscription_that_was_left_before_it_began() {
+    let answers = |world: &mut World, load_it: bool| {
+        let bob = world.open(world.hubs.len() - 1, "bob");
+        world.begin(bob, subscribe("a"));
+        world.begin(bob, Request::Unsubscribe(name("a")));
+        world.run();
+        if load_it {
+            load(world, 9, &[]);
+        }
+        assert_eq!(world.heard(bob).len(), 2);
+        world.begin(bob, subscribe("a"));
+        world.close(bob);
+    };
+    in_worlds(|world| answers(world, false));
+    in_durable_worlds(|world| answers(world, true));
+}
+
+#[test]
 fn members_see_each_other_come_and_go() {
     in_worlds(|world| {
         let (ann, bob) = (world.open(0, "ann"), world.open(world.hubs.len() - 1, "bob"));
