@@ -141,6 +141,8 @@ pub struct HubOptions {
     pub channels: usize,
     /// What may wait at a channel for the store. Default: 10,000.
     pub pending: usize,
+    /// Bytes of it, after which nothing more is taken until some of it is stored. Default: 8 MiB.
+    pub pending_bytes: usize,
     /// How soon after each other the members of a channel are told who came and went; what happens meanwhile is told together,
     /// and who came and went meanwhile is not told of. Default: 100 ms.
     pub members_every: Duration,
@@ -169,6 +171,7 @@ impl Default for HubOptions {
             keys: 100_000,
             channels: 200_000,
             pending: 10_000,
+            pending_bytes: 8 * MIB,
             members_every: Duration::from_millis(100),
             idle_after: Duration::from_secs(60),
             placement: 0,
