@@ -125,6 +125,8 @@ pub struct HubOptions {
     pub page: usize,
     /// Members named in one answer. Default: 1,000.
     pub members_page: usize,
+    /// Bytes of them. Default: 512 KiB.
+    pub members_bytes: usize,
     /// Bytes of how a member wants to be seen. Default: 4 KiB.
     pub shown_as_bytes: usize,
     /// Bytes of an idempotency key or a conflation key. Default: 128.
@@ -163,6 +165,7 @@ impl Default for HubOptions {
             catch_up_bytes: MIB,
             page: 300,
             members_page: 1_000,
+            members_bytes: 512 * KIB,
             shown_as_bytes: 4 * KIB,
             key_bytes: 128,
             event_bytes: 64,

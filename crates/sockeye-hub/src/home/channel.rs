@@ -131,7 +131,7 @@ impl Channel {
             }
             AskWhat::Publish { from: publisher, draft } => self.publish(from, ticket, publisher, draft, now, out),
             AskWhat::Presence { limit } => {
-                let members = self.members.list(limit.min(self.limits.members_page), None);
+                let members = self.list_members(limit, None);
                 answer(from, &self.name, ticket, Ok(Done::Presence(self.members.len(), members)), out);
             }
             AskWhat::History(page) => {
@@ -175,9 +175,13 @@ impl Channel {
                 (Some(items.is_some()), items.unwrap_or_default())
             }
         };
-        let members = members.then(|| self.members.list(self.limits.members_page, Some(session)));
+        let members = members.then(|| self.list_members(usize::MAX, Some(session)));
         let begun = Box::new(Begun { who: session, position: self.position(), recovered, items, members });
         out.tell(from, Tell { channel: self.name.clone(), what: TellWhat::Subscribed(ticket, begun) });
+    }
+
+    fn list_members(&mut self, limit: usize, reader: Option<SessionId>) -> Vec<Arc<Member>> {
+        self.members.list(limit.min(self.limits.members_page), self.limits.members_bytes, reader)
     }
 
     fn unsubscribe(&mut self, from: WorkerId, ticket: Ticket, who: SessionId) {
