@@ -361,11 +361,7 @@ mod tests {
     #[test]
     fn a_conflated_one_without_a_position_hides_no_other_s_loss() {
         let mut backlog = Backlog::default();
-        let volatile = |key| {
-            let conflate: Option<Arc<str>> = Some(Arc::from(key));
-            let whole = Arc::into_inner(publication("a", 0, None)).unwrap();
-            Arc::new(Publication { position: None, conflate, ..whole })
-        };
+        let volatile = |key| volatile("a", key);
         let mut push = |publication: &Arc<Publication>| {
             backlog.push(publication, false, SlowPolicy::Latest, LIMIT).unwrap();
         };
@@ -423,6 +419,68 @@ mod tests {
                 backlog.push(&publication("a", offset, Some(key)), false, policy, limit).unwrap();
             }
             assert!(backlog.searched <= 10, "{policy:?}: {}", backlog.searched);
+        }
+    }
+    #[test]
+    fn whatever_is_dropped_is_told_of_in_its_place() {
+        use std::collections::BTreeMap;
+        let mut state = 1_u64;
+        let mut random = move |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33) % below
+        };
+        for policy in [SlowPolicy::Skip, SlowPolicy::Latest] {
+            for _ in 0..2_000 {
+                let mut backlog = Backlog::default();
+                let (mut published, mut seen) = (BTreeMap::new(), BTreeMap::<String, u64>::new());
+                for _ in 0..60 {
+                    if random(3) == 0 {
+                        take(&mut backlog, &mut seen);
+                    } else {
+                        let channel = ["a", "b"][usize::try_from(random(2)).unwrap()];
+                        let offset = published.entry(channel).or_insert(0);
+                        let key = ["x", "y", "z"][usize::try_from(random(3)).unwrap()];
+                        let one = if random(4) == 0 {
+                            volatile(channel, key)
+                        } else {
+                            *offset += 1;
+                            publication(channel, *offset, Some(key))
+                        };
+                        backlog.push(&one, false, policy, LIMIT).unwrap();
+                    }
+                }
+                while !backlog.is_empty() {
+                    take(&mut backlog, &mut seen);
+                }
+                for (channel, offset) in published {
+                    assert_eq!(seen.get(channel), Some(&offset), "{policy:?}");
+                }
+            }
+        }
+    }
+
+    fn volatile(channel: &str, key: &str) -> Arc<Publication> {
+        let mut one = publication(channel, 0, Some(key));
+        Arc::get_mut(&mut one).unwrap().position = None;
+        one
+    }
+
+    /// Takes the next thing as a subscriber does: n + 1 after n, or a notice.
+    fn take(backlog: &mut Backlog, seen: &mut std::collections::BTreeMap<String, u64>) {
+        match backlog.pop_front() {
+            Some(Waiting::Publication(publication, _)) if publication.position.is_none() => {}
+            Some(Waiting::Publication(publication, _)) => {
+                let at = seen.entry(publication.channel.to_string()).or_insert(0);
+                *at += 1;
+                assert_eq!(publication.offset(), *at);
+            }
+            Some(Waiting::Lost(channel, position, _)) => {
+                let at = seen.entry(channel.to_string()).or_insert(0);
+                let offset = position.map_or(*at, |position| position.offset);
+                assert!(offset >= *at);
+                *at = offset;
+            }
+            Some(Waiting::Change(_)) | None => {}
         }
     }
 }
