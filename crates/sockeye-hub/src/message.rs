@@ -131,6 +131,14 @@ pub struct Member {
     pub shown_as: Bytes,
 }
 
+impl Member {
+    /// The bytes that it counts for in a list: how it is seen, and 128 for what surrounds it.
+    pub(crate) fn weight(&self) -> usize {
+        let user = self.user.as_ref().map_or(0, |user| user.len());
+        self.shown_as.len().saturating_add(user).saturating_add(128)
+    }
+}
+
 /// A member came or went.
 #[derive(Debug)]
 pub struct Change {

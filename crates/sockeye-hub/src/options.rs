@@ -125,6 +125,8 @@ pub struct HubOptions {
     pub page: usize,
     /// Members named in one answer. Default: 1,000.
     pub members_page: usize,
+    /// Bytes of them. Default: 512 KiB.
+    pub members_bytes: usize,
     /// Bytes of how a member wants to be seen. Default: 4 KiB.
     pub shown_as_bytes: usize,
     /// Bytes of an idempotency key or a conflation key. Default: 128.
@@ -141,6 +143,8 @@ pub struct HubOptions {
     pub channels: usize,
     /// What may wait at a channel for the store. Default: 10,000.
     pub pending: usize,
+    /// Bytes of it, after which nothing more is taken until some of it is stored. Default: 8 MiB.
+    pub pending_bytes: usize,
     /// How soon after each other the members of a channel are told who came and went; what happens meanwhile is told together,
     /// and who came and went meanwhile is not told of. Default: 100 ms.
     pub members_every: Duration,
@@ -161,6 +165,7 @@ impl Default for HubOptions {
             catch_up_bytes: MIB,
             page: 300,
             members_page: 1_000,
+            members_bytes: 512 * KIB,
             shown_as_bytes: 4 * KIB,
             key_bytes: 128,
             event_bytes: 64,
@@ -169,6 +174,7 @@ impl Default for HubOptions {
             keys: 100_000,
             channels: 200_000,
             pending: 10_000,
+            pending_bytes: 8 * MIB,
             members_every: Duration::from_millis(100),
             idle_after: Duration::from_secs(60),
             placement: 0,

@@ -9,7 +9,8 @@ use crate::{ChannelName, Draft, Position};
 pub enum Request {
     /// Everything published in a channel from now on, and perhaps some of what was. Answered by [`Done::Subscribed`](crate::Done::Subscribed).
     Subscribe(ChannelName, Subscribe),
-    /// No more of it. Answered by [`Done::Unsubscribed`](crate::Done::Unsubscribed), after which nothing of it follows.
+    /// No more of it. Answered by [`Done::Unsubscribed`](crate::Done::Unsubscribed), after which nothing of it follows, but the
+    /// refusal of a subscription that had not begun when it was left.
     Unsubscribe(ChannelName),
     /// Something for all subscribers. Answered by [`Done::Published`](crate::Done::Published) when it is as durable as the channel is.
     Publish(ChannelName, Draft),

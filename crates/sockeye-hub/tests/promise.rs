@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use common::{World, draft, keyed, loaded, name, publish, seen_as, since, subscribe};
 use sockeye_hub::{
-    Action, CatchUp, ChannelOptions, Draft, Epoch, HistoryPage, HubOptions, Namespaces, Publication, Request,
+    Action, CatchUp, ChannelOptions, Draft, Epoch, HistoryPage, HubOptions, Loaded, Namespaces, Publication, Request,
     SlowPolicy, StoreReply, StoreRequest, Subscribe,
 };
 
@@ -161,6 +161,24 @@ fn subscribing_and_leaving_in_one_breath_leaves_nothing_behind() {
         world.pass(Duration::from_secs(600));
         assert_eq!(world.hubs.iter().map(|hub| hub.stats().channels).sum::<usize>(), 0, "idle channels are freed");
     });
+}
+
+#[test]
+fn every_tag_is_answered_even_of_a_subscription_that_was_left_before_it_began() {
+    let answers = |world: &mut World, load_it: bool| {
+        let bob = world.open(world.hubs.len() - 1, "bob");
+        world.begin(bob, subscribe("a"));
+        world.begin(bob, Request::Unsubscribe(name("a")));
+        world.run();
+        if load_it {
+            load(world, 9, &[]);
+        }
+        assert_eq!(world.heard(bob).len(), 2);
+        world.begin(bob, subscribe("a"));
+        world.close(bob);
+    };
+    in_worlds(|world| answers(world, false));
+    in_durable_worlds(|world| answers(world, true));
 }
 
 #[test]
@@ -377,6 +395,62 @@ fn a_key_that_comes_again_while_its_entry_is_on_its_way_waits_for_it() {
         assert_eq!(world.heard(ann).len(), 0);
         world.store_replies(worker, StoreReply::Appended(name("a"), first.offset()));
         assert_eq!(world.heard(ann), ["published 1", "published 1"]);
+    });
+}
+
+#[test]
+fn a_key_is_not_ok_before_its_entry_is_stored_though_a_volatile_one_had_it_first() {
+    in_durable_worlds(|world| {
+        let ann = world.open(0, "ann");
+        world.ask(ann, subscribe("a"));
+        load(world, 9, &[]);
+        let volatile = Draft { volatile: true, key: Some("k".into()), ..draft("2") };
+        world
+            .ask(ann, publish("a", "1"))
+            .ask(ann, Request::Publish(name("a"), volatile))
+            .ask(ann, keyed("a", "3", "k"));
+        let (worker, first) = appended(world);
+        let (_, second) = appended(world);
+        world.heard(ann);
+        world.store_replies(worker, StoreReply::Appended(name("a"), first.offset()));
+        assert_eq!(world.heard(ann), ["a@1 1", "published 1", "failed Unavailable"]);
+        world.store_replies(worker, StoreReply::Appended(name("a"), second.offset()));
+        assert_eq!(world.heard(ann), ["a@2 3", "published 2"]);
+    });
+}
+
+#[test]
+fn a_key_that_the_store_remembers_too_long_is_forgotten() {
+    in_durable_worlds(|world| {
+        let ann = world.open(0, "ann");
+        world.ask(ann, keyed("a", "1", "k"));
+        let (worker, _) = world.asked_of_store().unwrap();
+        let at_ms = world.now.unix_ms - 300_000;
+        let keys = vec![("k".into(), 1, at_ms)];
+        let there = Loaded { epoch: Epoch(9), top: 1, items: Vec::new(), keys };
+        world.store_replies(worker, StoreReply::Loaded(name("a"), there));
+        assert_eq!(appended(world).1.offset(), 2);
+    });
+}
+
+#[test]
+fn what_waits_for_the_store_is_bounded_in_bytes() {
+    let options = ChannelOptions::with(|options| options.durable = true);
+    let hub = HubOptions::with(|options| options.pending_bytes = 1_000);
+    in_worlds_with(&options, &hub, |world| {
+        let ann = world.open(0, "ann");
+        let long = "x".repeat(400);
+        for _ in 0..4 {
+            world.ask(ann, publish("a", &long));
+        }
+        assert_eq!(world.heard(ann), ["failed Unavailable"; 2], "while it is loaded");
+        load(world, 9, &[]);
+        let (worker, first) = appended(world);
+        world.ask(ann, publish("a", &long));
+        assert_eq!(world.heard(ann), ["failed Unavailable"], "while it is stored");
+        world.store_replies(worker, StoreReply::Appended(name("a"), first.offset()));
+        world.ask(ann, publish("a", &long));
+        assert_eq!(world.heard(ann), ["published 1"], "and there is room again");
     });
 }
 

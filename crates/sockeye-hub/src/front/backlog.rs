@@ -18,6 +18,10 @@ pub(super) struct Backlog {
     left: u64,
     /// Which waiting publication has this conflation key, by its number.
     newest: HashMap<(ChannelName, Arc<str>), u64>,
+    /// Channels that are being skipped: the number of the notice that says so, behind which nothing of the channel waits.
+    skipped: HashMap<ChannelName, u64>,
+    #[cfg(test)]
+    searched: usize,
 }
 
 /// One thing that waits.
@@ -54,6 +58,11 @@ impl Backlog {
         {
             self.newest.remove(&key);
         }
+        if let Waiting::Lost(channel, ..) = &first
+            && self.skipped.get(channel) == Some(&self.left)
+        {
+            self.skipped.remove(channel);
+        }
         self.left = self.left.wrapping_add(1);
         self.bytes = self.bytes.saturating_sub(first.weight());
         Some(first)
@@ -70,42 +79,45 @@ impl Backlog {
         policy: SlowPolicy,
         limit: usize,
     ) -> Result<(), Overflow> {
-        if policy == SlowPolicy::Latest {
-            self.replace_older(publication);
-        }
-        if self.fits(publication, limit) {
+        let weight = publication.weight();
+        let fits = |backlog: &Self, limit| backlog.bytes.saturating_add(weight) <= limit;
+        if policy == SlowPolicy::Disconnect {
+            if !fits(self, limit) {
+                return Err(Overflow);
+            }
             self.push_unbounded(publication, own);
             return Ok(());
         }
-        if policy == SlowPolicy::Disconnect {
-            return Err(Overflow);
+        // Who has looked for room once goes on with plenty of it: else it would look through all of it for each publication.
+        let plenty = limit.saturating_sub(limit.checked_div(8).unwrap_or(0));
+        if policy == SlowPolicy::Latest {
+            self.replace_older(publication);
         }
-        self.merge_losses();
-        if !self.fits(publication, limit) {
-            let skipped = self.skip(&publication.channel);
-            if !self.fits(publication, limit) {
-                // What fills it is of other channels: this one is skipped too.
-                let last = publication.position.or(skipped.flatten());
-                self.push_lost(publication.channel.clone(), last, LostReason::Slow);
-                return Ok(());
+        let mut has_room = fits(self, if self.is_skipping(&publication.channel) { plenty } else { limit });
+        if !has_room && !self.is_skipping(&publication.channel) {
+            if policy == SlowPolicy::Latest {
+                self.merge_losses();
             }
-            if let Some(last) = skipped {
-                self.push_lost(publication.channel.clone(), last, LostReason::Slow);
+            if !fits(self, plenty) {
+                self.skip(&publication.channel);
             }
+            has_room = fits(self, plenty);
         }
-        self.push_unbounded(publication, own);
+        if has_room {
+            self.push_unbounded(publication, own);
+        } else {
+            self.skip_also(publication);
+        }
         Ok(())
-    }
-
-    fn fits(&self, publication: &Publication, limit: usize) -> bool {
-        self.bytes.saturating_add(publication.weight()) <= limit
     }
 
     /// Adds a publication that has been counted elsewhere.
     pub(super) fn push_unbounded(&mut self, publication: &Arc<Publication>, own: bool) {
         if let Some(key) = conflation(publication) {
-            let number = self.left.wrapping_add(u64::try_from(self.waiting.len()).unwrap_or(u64::MAX));
-            self.newest.insert(key, number);
+            self.newest.insert(key, self.next());
+        }
+        if !self.skipped.is_empty() {
+            self.skipped.remove(&publication.channel);
         }
         self.add(Waiting::Publication(Arc::clone(publication), own));
     }
@@ -133,6 +145,11 @@ impl Backlog {
         self.retain(|waiting| waiting.channel() != channel);
     }
 
+    /// The number of what is added next.
+    fn next(&self) -> u64 {
+        self.left.wrapping_add(u64::try_from(self.waiting.len()).unwrap_or(u64::MAX))
+    }
+
     fn add(&mut self, waiting: Waiting) {
         self.bytes = self.bytes.saturating_add(waiting.weight());
         self.waiting.push_back(waiting);
@@ -150,54 +167,83 @@ impl Backlog {
         self.bytes = self.bytes.saturating_sub(before).saturating_add(after);
     }
 
-    /// Drops all that waits of a channel; returns the position of the last of it, if there was anything. Members who came or
-    /// went stay: they would not come again.
-    #[allow(clippy::option_option, reason = "whether there was anything, and whether it had a position")]
-    fn skip(&mut self, channel: &ChannelName) -> Option<Option<Position>> {
+    /// All that waits of a channel becomes one notice. Members who came or went stay: they would not come again.
+    fn skip(&mut self, channel: &ChannelName) {
         let mut last = None;
         self.retain(|waiting| match waiting {
             Waiting::Publication(publication, _) if publication.channel == *channel => {
-                last = Some(publication.position.or(last.flatten()));
+                last = publication.position.or(last);
                 false
             }
             Waiting::Lost(other, position, _) if other == channel => {
-                last = Some(position.or(last.flatten()));
+                last = position.or(last);
                 false
             }
             _ => true,
         });
-        last
+        self.skipped.insert(channel.clone(), self.next());
+        self.push_lost(channel.clone(), last, LostReason::Slow);
     }
 
-    /// Notices of one channel with nothing of it between them become one, of the last position that any of them says.
+    fn is_skipping(&self, channel: &ChannelName) -> bool {
+        !self.skipped.is_empty() && self.skipped.contains_key(channel)
+    }
+
+    /// The notice that its channel is being skipped is about this one too.
+    fn skip_also(&mut self, publication: &Publication) {
+        let Some(number) = self.skipped.get(&publication.channel) else { return };
+        let Ok(index) = usize::try_from(number.wrapping_sub(self.left)) else { return };
+        if let Some(Waiting::Lost(_, position, _)) = self.waiting.get_mut(index) {
+            *position = publication.position.or(*position);
+        }
+    }
+
+    /// Of notices of one channel with nothing of it between them only one is needed, with the last position.
     fn merge_losses(&mut self) {
-        let mut open = HashMap::new();
-        let mut merged: VecDeque<Waiting> = VecDeque::with_capacity(self.waiting.len());
+        let mut notices: HashMap<ChannelName, usize> = HashMap::new();
+        let mut needed = VecDeque::with_capacity(self.waiting.len());
         for waiting in std::mem::take(&mut self.waiting) {
-            if let Waiting::Lost(channel, later, _) = &waiting {
-                let place = *open.entry(channel.clone()).or_insert(merged.len());
-                if let Some(Waiting::Lost(_, position, _)) = merged.get_mut(place) {
-                    *position = later.or(*position);
+            if let Waiting::Lost(channel, position, _) = &waiting {
+                let earlier = notices.get(channel).and_then(|index| needed.get_mut(*index));
+                if let Some(Waiting::Lost(_, before, _)) = earlier {
+                    *before = position.or(*before);
                     continue;
                 }
+                notices.insert(channel.clone(), needed.len());
             } else {
-                open.remove(waiting.channel());
+                notices.remove(waiting.channel());
             }
-            merged.push_back(waiting);
+            needed.push_back(waiting);
         }
-        self.waiting = merged;
-        self.retain(|_| true);
+        self.waiting = needed;
+        self.count();
     }
 
     fn retain(&mut self, keep: impl FnMut(&Waiting) -> bool) {
         self.waiting.retain(keep);
+        self.count();
+    }
+
+    /// What waits has other numbers now.
+    fn count(&mut self) {
+        #[cfg(test)]
+        {
+            self.searched += 1;
+        }
         self.bytes = self.waiting.iter().fold(0, |sum, waiting| sum.saturating_add(waiting.weight()));
         self.newest.clear();
+        let skipped = std::mem::take(&mut self.skipped);
         for (number, waiting) in (self.left..).zip(&self.waiting) {
-            if let Waiting::Publication(publication, _) = waiting
-                && let Some(key) = conflation(publication)
-            {
-                self.newest.insert(key, number);
+            match waiting {
+                Waiting::Publication(publication, _) => {
+                    if let Some(key) = conflation(publication) {
+                        self.newest.insert(key, number);
+                    }
+                }
+                Waiting::Lost(channel, ..) if skipped.contains_key(channel) => {
+                    self.skipped.insert(channel.clone(), number);
+                }
+                Waiting::Lost(..) | Waiting::Change(_) => {}
             }
         }
     }
@@ -312,6 +358,69 @@ mod tests {
         assert_eq!(drained(&mut backlog), ["a2", "a lost 3", "a4"]);
     }
 
+    #[test]
+    fn a_conflated_one_without_a_position_hides_no_other_s_loss() {
+        let mut backlog = Backlog::default();
+        let volatile = |key| volatile("a", key);
+        let mut push = |publication: &Arc<Publication>| {
+            backlog.push(publication, false, SlowPolicy::Latest, LIMIT).unwrap();
+        };
+        push(&publication("a", 1, Some("x")));
+        push(&volatile("y"));
+        push(&publication("a", 2, Some("x")));
+        push(&volatile("y"));
+        for _ in 0..4 {
+            push(&volatile("z"));
+        }
+        let all: Vec<_> = std::iter::from_fn(|| backlog.pop_front())
+            .filter_map(|waiting| match waiting {
+                Waiting::Publication(publication, _) => publication.position.map(|at| (at.offset, false)),
+                Waiting::Lost(_, position, _) => position.map(|at| (at.offset, true)),
+                Waiting::Change(_) => None,
+            })
+            .collect();
+        assert_eq!(all, [(1, true), (2, false)]);
+    }
+
+    #[test]
+    fn many_channels_keep_no_more_than_one() {
+        for policy in [SlowPolicy::Skip, SlowPolicy::Latest] {
+            let mut backlog = Backlog::default();
+            for offset in 1..=20 {
+                for channel in 0..50 {
+                    backlog.push(&publication(&format!("a{channel}"), offset, None), false, policy, LIMIT).unwrap();
+                }
+            }
+            // One notice a channel is the most that there is beyond the bound.
+            assert!(backlog.bytes() <= LIMIT + 50 * FIXED, "{policy:?}: {}", backlog.bytes());
+            let mut last = HashMap::new();
+            while let Some(waiting) = backlog.pop_front() {
+                let (channel, offset) = match &waiting {
+                    Waiting::Publication(publication, _) => (publication.channel.clone(), publication.offset()),
+                    Waiting::Lost(channel, position, _) => (channel.clone(), position.unwrap().offset),
+                    Waiting::Change(_) => panic!("nobody came"),
+                };
+                let before = last.insert(channel, offset);
+                let goes_on = before.is_none_or(|before| before + 1 == offset) || matches!(waiting, Waiting::Lost(..));
+                assert!(goes_on, "{policy:?}: {offset} after {before:?}");
+            }
+            assert!(last.len() == 50 && last.values().all(|offset| *offset == 20), "{policy:?}: {last:?}");
+        }
+    }
+
+    #[test]
+    fn a_full_backlog_is_not_searched_for_every_publication() {
+        for policy in [SlowPolicy::Skip, SlowPolicy::Latest] {
+            let mut backlog = Backlog::default();
+            let limit = 1024 * LIMIT;
+            while backlog.push(&publication("b", 1, None), false, SlowPolicy::Disconnect, limit).is_ok() {}
+            for offset in 1..=10_000 {
+                let key = if offset % 2 == 0 { "x" } else { "y" };
+                backlog.push(&publication("a", offset, Some(key)), false, policy, limit).unwrap();
+            }
+            assert!(backlog.searched <= 10, "{policy:?}: {}", backlog.searched);
+        }
+    }
     #[test]
     fn whatever_is_dropped_is_told_of_in_its_place() {
         use std::collections::BTreeMap;

@@ -312,7 +312,7 @@ impl<P> Front<P> {
         let (Some(subscriber), Some(session)) = (subscriber, self.sessions.get_mut(key)) else {
             // It has left meanwhile. Home has counted it, and counts it off again.
             self.asks.push_back(Ask { channel, ticket, what: AskWhat::Unsubscribe { who: begun.who } });
-            return;
+            return self.left_before(ticket, host);
         };
         subscriber.live = true;
         subscriber.rules = host.rules();
@@ -347,10 +347,10 @@ impl<P> Front<P> {
         host: &mut H,
     ) {
         let key = ticket.session;
-        let Some(edge) = self.edges.get_mut(channel) else { return };
-        if edge.find(key).is_none_or(|subscriber| subscriber.serial != ticket.serial) {
-            return;
-        }
+        let mut edge = self.edges.get_mut(channel);
+        let subscriber = edge.as_mut().and_then(|edge| edge.find(key));
+        let is_there = subscriber.is_some_and(|subscriber| subscriber.serial == ticket.serial);
+        let Some(edge) = edge.filter(|_| is_there) else { return self.left_before(ticket, host) };
         edge.remove(key);
         if edge.is_empty() {
             self.edges.remove(channel);
@@ -358,6 +358,14 @@ impl<P> Front<P> {
         if let Some(session) = self.sessions.get_mut(key) {
             session.forget(channel);
             host.event(key, Event::Failed(ticket.tag, failure));
+        }
+    }
+
+    /// A subscription was left before it had begun: who asked for it with a tag is answered all the same.
+    fn left_before<H: Host<Principal = P>>(&self, ticket: Ticket, host: &mut H) {
+        if ticket.tag.is_some() && self.sessions.get(ticket.session).is_some() {
+            let failure = Failure::new(FailureCode::NotSubscribed, "left before it was subscribed");
+            host.event(ticket.session, Event::Failed(ticket.tag, failure));
         }
     }
 

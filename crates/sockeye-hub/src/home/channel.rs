@@ -1,11 +1,12 @@
 //! One channel at its home: its log, its members, its followers, and what waits for the store.
-use std::{collections::VecDeque, sync::Arc, time::Duration, time::Instant};
+use std::{sync::Arc, time::Duration, time::Instant};
 
 use super::{
     Out, answer,
     keys::{Entry, Keys},
     log::Log,
     members::Members,
+    pending::{Pending, Queue},
     refuse,
 };
 use crate::{
@@ -47,7 +48,7 @@ pub(super) struct Channel {
     /// Workers with subscribers, and how many subscriptions of each have begun.
     followers: Vec<(WorkerId, u64)>,
     /// Appends on their way to the store, and what has to wait for them; everything while the channel is loaded.
-    pending: VecDeque<Pending>,
+    pending: Queue,
     rate: Rate,
     /// Since when nobody has used it.
     idle_since: Instant,
@@ -62,23 +63,6 @@ enum State {
     Loading,
     /// The store could not say; it is asked again at this time, if anybody is interested still.
     Broken(Instant),
-}
-
-#[derive(Debug)]
-enum Pending {
-    Append {
-        publication: Arc<Publication>,
-        key: Option<Arc<str>>,
-        to: WorkerId,
-        ticket: Ticket,
-    },
-    /// The key of an append that is on its way came again.
-    Repeat {
-        offset: Option<u64>,
-        to: WorkerId,
-        ticket: Ticket,
-    },
-    Ask(WorkerId, Ask),
 }
 
 impl Channel {
@@ -105,7 +89,7 @@ impl Channel {
             keys: Keys::default(),
             members: Members::default(),
             followers: Vec::new(),
-            pending: VecDeque::new(),
+            pending: Queue::default(),
             rate: Rate::default(),
             idle_since: now.instant,
             due: None,
@@ -130,7 +114,7 @@ impl Channel {
         if let State::Broken(_) = self.state {
             return refuse(from, Ask { channel, ticket, what }, unavailable(), out);
         }
-        if self.pending.len() >= self.limits.pending {
+        if self.pending.len() >= self.limits.pending || self.pending.bytes() >= self.limits.pending_bytes {
             return refuse(from, Ask { channel, ticket, what }, unavailable(), out);
         }
         let waits = match (&self.state, &what) {
@@ -147,7 +131,7 @@ impl Channel {
             }
             AskWhat::Publish { from: publisher, draft } => self.publish(from, ticket, publisher, draft, now, out),
             AskWhat::Presence { limit } => {
-                let members = self.members.first(limit.min(self.limits.members_page));
+                let members = self.list_members(limit, None);
                 answer(from, &self.name, ticket, Ok(Done::Presence(self.members.len(), members)), out);
             }
             AskWhat::History(page) => {
@@ -191,9 +175,13 @@ impl Channel {
                 (Some(items.is_some()), items.unwrap_or_default())
             }
         };
-        let members = members.then(|| self.members.first(self.limits.members_page));
+        let members = members.then(|| self.list_members(usize::MAX, Some(session)));
         let begun = Box::new(Begun { who: session, position: self.position(), recovered, items, members });
         out.tell(from, Tell { channel: self.name.clone(), what: TellWhat::Subscribed(ticket, begun) });
+    }
+
+    fn list_members(&mut self, limit: usize, reader: Option<SessionId>) -> Vec<Arc<Member>> {
+        self.members.list(limit.min(self.limits.members_page), self.limits.members_bytes, reader)
     }
 
     fn unsubscribe(&mut self, from: WorkerId, ticket: Ticket, who: SessionId) {
@@ -229,12 +217,13 @@ impl Channel {
     ) {
         let key = draft.key.clone();
         if let Some(Entry { offset, .. }) = key.as_deref().and_then(|key| self.keys.get(key)) {
-            if self.pending.is_empty() {
-                answer(to, &self.name, ticket, Ok(Done::Published(self.at(offset))), out);
-            } else {
-                self.pending.push_back(Pending::Repeat { offset, to, ticket });
+            if !self.pending.is_empty() {
+                return self.pending.push_back(Pending::Repeat { offset, to, ticket });
             }
-            return;
+            // A volatile one has waited, and its key was taken meanwhile by one that is still on its way to the store.
+            let is_stored = offset.is_none_or(|offset| offset <= self.log.top());
+            let result = if is_stored { Ok(Done::Published(self.at(offset))) } else { Err(unavailable()) };
+            return answer(to, &self.name, ticket, result, out);
         }
         if key.is_some() && self.keys.len() >= self.limits.keys {
             let failure = Failure::passing(FailureCode::Limit, "too many idempotency keys in this channel", RETRY);
@@ -331,7 +320,7 @@ impl Channel {
     }
 
     /// After loading: publications that waited become appends, all others wait behind them in their order.
-    fn wait_behind(&mut self, waiting: &mut VecDeque<Pending>, now: Now, out: &mut impl Out) {
+    fn wait_behind(&mut self, waiting: &mut Queue, now: Now, out: &mut impl Out) {
         while let Some(next) = waiting.pop_front() {
             match next {
                 Pending::Ask(from, ask) => self.take(from, ask, now, out),
@@ -350,6 +339,7 @@ impl Channel {
         self.epoch = loaded.epoch;
         self.given = loaded.top;
         self.keys = self.keys_of(&loaded, now);
+        self.keys.expire(now.instant, self.limits.key_age);
         let items = self.well_formed(loaded.items, loaded.top);
         let kept = u64::try_from(items.len()).unwrap_or(0);
         self.log = Log::new(loaded.top.saturating_sub(kept));
@@ -416,13 +406,13 @@ impl Channel {
 
     /// The store may have kept the next append or not, and those behind it not. What there is of them, the store has to say.
     pub(super) fn not_appended(&mut self, out: &mut impl Out) {
-        let is_append = |pending: &Pending| matches!(pending, Pending::Append { .. });
-        if !matches!(self.state, State::Ready) || !self.pending.iter().any(is_append) {
+        if !matches!(self.state, State::Ready) || !self.pending.has_appends() {
             return;
         }
         self.state = State::Loading;
         out.store(StoreRequest::Load(self.name.clone()));
-        for pending in std::mem::take(&mut self.pending) {
+        let mut given_up = std::mem::take(&mut self.pending);
+        while let Some(pending) = given_up.pop_front() {
             match pending {
                 Pending::Append { key, to, ticket, .. } => {
                     if let Some(key) = key {
@@ -442,7 +432,8 @@ impl Channel {
             return;
         }
         self.state = State::Broken(now.instant.checked_add(RETRY).unwrap_or(now.instant));
-        for pending in std::mem::take(&mut self.pending) {
+        let mut given_up = std::mem::take(&mut self.pending);
+        while let Some(pending) = given_up.pop_front() {
             if let Pending::Ask(from, ask) = pending {
                 refuse(from, ask, unavailable(), out);
             }

@@ -75,9 +75,12 @@ impl Log {
             return None;
         }
         let missing = usize::try_from(self.top.saturating_sub(offset)).ok()?;
+        if missing > limits.catch_up_count {
+            return None;
+        }
         let items = self.newest(missing);
         let bytes = items.iter().fold(0_usize, |sum, item| sum.saturating_add(item.weight()));
-        (items.len() <= limits.catch_up_count && bytes <= limits.catch_up_bytes).then_some(items)
+        (bytes <= limits.catch_up_bytes).then_some(items)
     }
 
     /// So many of the newest, or as many as one may have at once.

@@ -16,6 +16,8 @@ pub(super) struct Members {
     next: u64,
     /// What is still to be told: of each session only what is left of it in the end.
     untold: BTreeMap<SessionId, Untold>,
+    /// Who came before this place may be on a list that somebody else was given.
+    listed: u64,
     told_at: Option<Instant>,
 }
 
@@ -36,9 +38,16 @@ impl Members {
         self.present.is_empty()
     }
 
-    /// So many at most, those first who came first.
-    pub(super) fn first(&self, count: usize) -> Vec<Arc<Member>> {
-        self.present.values().take(count).map(Arc::clone).collect()
+    /// So many at most and so many bytes, those first who came first, for somebody else or for one of them, who has come last.
+    pub(super) fn list(&mut self, count: usize, bytes: usize, reader: Option<SessionId>) -> Vec<Arc<Member>> {
+        let own = reader.and_then(|session| self.serials.get(&session)).map(|(_, place)| *place);
+        self.listed = self.listed.max(own.unwrap_or(self.next));
+        let mut left = bytes;
+        let fitting = self.present.values().take(count).map_while(|member| {
+            left = left.checked_sub(member.weight())?;
+            Some(Arc::clone(member))
+        });
+        fitting.collect()
     }
 
     /// Somebody came, with this subscription, or came again.
@@ -51,7 +60,9 @@ impl Members {
             self.present.remove(&place);
         }
         self.present.insert(place, Arc::clone(&member));
-        let believed = self.untold.get(&member.session).map_or(before.is_some(), |untold| untold.believed);
+        let was_listed = before.is_some_and(|(_, place)| place < self.listed);
+        let untold = self.untold.get(&member.session);
+        let believed = untold.map_or(before.is_some(), |untold| untold.believed || was_listed);
         self.untold.insert(member.session, Untold { joined: true, member, believed });
     }
 
@@ -64,7 +75,7 @@ impl Members {
         self.serials.remove(&session);
         let Some(member) = self.present.remove(&place) else { return };
         match self.untold.get(&session) {
-            Some(Untold { believed: false, .. }) => {
+            Some(Untold { believed: false, .. }) if place >= self.listed => {
                 self.untold.remove(&session);
             }
             _ => {
@@ -124,6 +135,25 @@ mod tests {
     }
 
     #[test]
+    fn who_was_listed_before_it_was_told_of_is_told_of_when_it_goes() {
+        let now = Instant::now();
+        let mut members = Members::default();
+        members.join(1, member(1));
+        told(&mut members, now);
+        members.join(2, member(2));
+        // Somebody subscribes now, and its list names 2.
+        assert_eq!(members.list(10, usize::MAX, None).len(), 2);
+        members.leave(SessionId(2), 2);
+        assert_eq!(told(&mut members, now), [(false, 2)]);
+        // The same for one who comes again before it goes.
+        members.join(3, member(3));
+        assert_eq!(members.list(10, usize::MAX, None).len(), 2);
+        members.join(4, member(3));
+        members.leave(SessionId(3), 4);
+        assert_eq!(told(&mut members, now), [(false, 3)]);
+    }
+
+    #[test]
     fn the_first_change_is_told_at_once_and_the_next_ones_together() {
         let start = Instant::now();
         let every = Duration::from_millis(100);
@@ -137,12 +167,23 @@ mod tests {
     }
 
     #[test]
+    fn a_list_is_bounded_in_bytes_too() {
+        let mut members = Members::default();
+        for id in 1..=10 {
+            members.join(1, Member { shown_as: Bytes::from(vec![b' '; 1_000]), ..member(id) });
+        }
+        assert_eq!(members.list(10, usize::MAX, None).len(), 10);
+        assert_eq!(members.list(10, 3_500, None).len(), 3);
+        assert_eq!(members.list(2, 3_500, None).len(), 2);
+    }
+
+    #[test]
     fn an_older_subscription_s_end_does_not_take_the_newer_one_away() {
         let mut members = Members::default();
         members.join(1, member(7));
         members.join(2, member(7));
         members.leave(SessionId(7), 1);
-        assert_eq!((members.len(), members.first(10).len()), (1, 1));
+        assert_eq!((members.len(), members.list(10, usize::MAX, None).len()), (1, 1));
         members.leave(SessionId(7), 2);
         members.leave(SessionId(7), 2);
         assert!(members.is_empty());

@@ -3,6 +3,7 @@ mod channel;
 mod keys;
 mod log;
 mod members;
+mod pending;
 
 use std::{
     collections::{BTreeSet, HashMap},

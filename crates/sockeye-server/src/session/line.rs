@@ -29,8 +29,8 @@ pub(super) struct Line<S> {
     pub(super) is_full: bool,
     /// Something was put, and will be flushed at the end of the turn.
     pub(super) is_unflushed: bool,
-    /// It is not read because of the pressure on its worker.
-    pub(super) is_waiting: bool,
+    /// In which round it has asked to be woken when the pressure on its worker lets it be read.
+    pub(super) asked_for_room: u64,
     /// The command that is being answered at length; no other is taken before it has been.
     pub(super) reading: Option<u64>,
     pub(super) rest: Option<Box<Rest>>,
@@ -81,7 +81,7 @@ impl<S: Io> Line<S> {
             stage: Stage::New,
             is_full: false,
             is_unflushed: false,
-            is_waiting: false,
+            asked_for_room: 0,
             reading: None,
             rest: None,
             expiry: None,
@@ -106,15 +106,11 @@ impl<S: Io> Line<S> {
                     }
                 }
                 if local.pressure().on_sessions {
-                    if !self.is_waiting {
-                        self.is_waiting = true;
-                        local.wait_for_room(cx.waker());
-                    }
+                    local.wait_for_room(cx.waker(), &mut self.asked_for_room);
                     // What fails here is told when it is read again.
                     let _ = self.socket.poll_flush(cx);
                     return Poll::Pending;
                 }
-                self.is_waiting = false;
                 if self.rest.is_some() && self.reading.is_some() {
                     let _ = self.socket.poll_flush(cx);
                     return Poll::Pending;

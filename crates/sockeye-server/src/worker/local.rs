@@ -33,6 +33,8 @@ pub(crate) struct Local {
     pressure: Cell<Pressure>,
     /// Tasks whose sessions are not read because of it.
     waiting: RefCell<Vec<Waker>>,
+    /// How often they have been woken, from 1 on.
+    round: Cell<u64>,
     /// The hub has a deadline before the one that is waited for.
     sooner: Notify,
     awaited: Cell<Option<std::time::Instant>>,
@@ -63,6 +65,7 @@ impl Local {
             state: RefCell::new(State { hub, crew }),
             pressure: Cell::default(),
             waiting: RefCell::default(),
+            round: Cell::new(1),
             sooner: Notify::new(),
             awaited: Cell::new(None),
             is_leaving: Cell::new(false),
@@ -209,11 +212,12 @@ impl Local {
         self.pressure.get()
     }
 
-    /// Has a task woken when sessions are read again.
-    pub(crate) fn wait_for_room(&self, waker: &Waker) {
-        let mut waiting = self.waiting.borrow_mut();
-        if !waiting.last().is_some_and(|last| last.will_wake(waker)) {
-            waiting.push(waker.clone());
+    /// Has a task woken when sessions are read again. `asked` is the task's own, 0 at first: it says in which round it has
+    /// asked, for one that is polled again meanwhile; and one that was woken and finds the pressure back asks anew.
+    pub(crate) fn wait_for_room(&self, waker: &Waker, asked: &mut u64) {
+        let round = self.round.get();
+        if std::mem::replace(asked, round) != round {
+            self.waiting.borrow_mut().push(waker.clone());
         }
     }
 
@@ -232,9 +236,10 @@ impl Local {
         self.is_stopping.get()
     }
 
-    fn press(&self, pressure: Pressure) {
+    pub(super) fn press(&self, pressure: Pressure) {
         let before = self.pressure.replace(pressure);
         if before.on_sessions && !pressure.on_sessions {
+            self.round.set(self.round.get() + 1);
             self.waiting.take().into_iter().for_each(Waker::wake);
         }
     }

@@ -1,5 +1,5 @@
 //! What workers do together.
-use super::*;
+use super::{lanes::Pressure, *};
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -122,6 +122,26 @@ fn publishers_feel_the_pressure_and_are_let_go() {
         let subscribed = format!(r#"{{"id":2,"subscribe":"{elsewhere}"}}"#);
         assert!(ask(&mut ann, &subscribed).await["ok"]["offset"].as_u64().unwrap() > 0);
         assert!(!local.pressure().on_sessions);
+    });
+}
+
+/// Pressure that is off and on again before the session has run must not leave it out when it is off for good.
+#[test]
+fn pressure_that_comes_back_at_once_forgets_nobody() {
+    with_workers(Anybody, async |workers| {
+        let local = &workers[0].local;
+        let mut ann = connect(&workers[0]).await;
+        ask(&mut ann, r#"{"id":1,"connect":{}}"#).await;
+        let on = Pressure { on_asks: false, on_sessions: true };
+        local.press(on);
+        ann.send(r#"{"id":2,"ping":{}}"#).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        local.press(Pressure::default());
+        local.press(on);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        local.press(Pressure::default());
+        let heard = tokio::time::timeout(Duration::from_secs(5), hear(&mut ann)).await;
+        assert_eq!(heard.expect("it is read again"), json!({"id": 2, "ok": {}}));
     });
 }
 
