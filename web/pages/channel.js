@@ -30,6 +30,7 @@ const notice = element('channel-notice', HTMLElement);
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit' });
 const client = connect('/ws', { name: 'front-page' });
+client.onstate = render;
 
 /** @type {Subscription | undefined} */
 let subscription;
@@ -52,9 +53,12 @@ publishForm.addEventListener('submit', async (event) => {
   const volatile = volatileBox.checked;
   dataField.value = '';
   dataField.focus();
+  const away = client.state.name !== 'open';
+  if (away) say('away', volatile ? 'no connection: a volatile one is gone' : 'no connection: it is sent when there is one');
   await attempt(async () => {
     const position = await client.publish(channel, readData(text), { volatile });
-    say('published', volatile ? 'to those who are there now' : 'the server has it', position?.offset);
+    if (!volatile) say('published', 'the server has it', position?.offset);
+    else if (!away) say('published', 'to those who are there now');
   });
 });
 
@@ -78,9 +82,10 @@ function join(channel, name) {
     joined.onlost = ({ reason }) => say('lost', `something is missing here (${reason})`);
     joined.onjoin = ({ member }) => say('join', nameOf(member));
     joined.onleave = ({ member }) => say('leave', nameOf(member));
-    joined.onmembers = render;
+    joined.onmembers = joined.onstate = render;
+    joined.onerror = ({ error }) => complain(`${error.code}: ${error.message}`);
     joined.onend = ({ error }) => {
-      if (error) complain(`The server said: ${error.message}`);
+      if (error) complain(`${error.code}: ${error.message}`);
       if (subscription === joined) subscription = undefined;
       render();
     };
@@ -102,7 +107,8 @@ function render() {
   joinButton.textContent = subscription ? 'Leave' : 'Subscribe';
   channelField.readOnly = nameField.readOnly = subscription !== undefined;
   const present = [...(subscription?.members.values() ?? [])];
-  memberCount.textContent = subscription ? (present.length === 1 ? 'One is there' : `${present.length} are there`) : 'Nobody is seen until you subscribe';
+  memberCount.textContent = howMany(present.length);
+  memberCount.classList.toggle('note', !subscription);
   members.replaceChildren(...present.slice(0, CHIPS_LIMIT).map((member) => {
     const chip = make('li', 'chip');
     const dot = make('span', 'chip-dot');
@@ -110,6 +116,14 @@ function render() {
     chip.append(dot, nameOf(member));
     return chip;
   }));
+}
+
+/** @param {number} present */
+function howMany(present) {
+  if (!subscription) return 'Subscribe to see who is there.';
+  if (client.state.name !== 'open') return present === 0 ? 'No connection' : 'No connection; these were there';
+  if (subscription.state === 'pending') return 'Subscribing';
+  return present === 1 ? 'One is there' : `${present} are there`;
 }
 
 /** What cannot be done is said, not thrown. @param {() => Promise<void>} action */
@@ -169,4 +183,5 @@ function say(kind, text, offset, at = Date.now()) {
   events.prepend(line);
   while (events.children.length > LOG_LIMIT) events.lastElementChild?.remove();
   empty.hidden = true;
+  events.hidden = false;
 }

@@ -63,6 +63,12 @@ for (const colorScheme of /** @type {const} */ (['light', 'dark'])) {
         for (const path of PATHS) {
           const page = await browser.open(server.url + path);
           await connected(page);
+          if (path === '') {
+            await page.getByRole('button', { name: 'Subscribe' }).click();
+            await page.getByLabel('Text or JSON').fill('upstream'.repeat(40));
+            await page.keyboard.press('Enter');
+            await page.locator('.events li').filter({ hasText: 'the server has it' }).waitFor();
+          }
           if (path === 'chat') {
             for (const name of ['ann', 'ben', 'cy', 'dora', 'eve']) {
               await page.getByLabel('Name').fill(name);
@@ -98,7 +104,7 @@ test('a focused control can be seen', async () => {
     for (const path of PATHS) {
       const page = await browser.open(server.url + path);
       await connected(page);
-      for (let press = 0; press < 12; press += 1) {
+      for (let press = 0; press < 30; press += 1) {
         await page.keyboard.press('Tab');
         const shown = await page.evaluate(() => {
           const node = document.activeElement;

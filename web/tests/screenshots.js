@@ -47,6 +47,8 @@ async function shoot(device, viewport, colorScheme) {
   await connected(index);
   await index.waitForTimeout(400);
   await save(index, 'index', true);
+  await channel(index);
+  await save(index, 'index-channel', true);
 
   const echo = await browser.open(`${server.url}echo`);
   await connected(echo);
@@ -71,6 +73,19 @@ async function shoot(device, viewport, colorScheme) {
   await company(cursors, viewport);
   await save(cursors, 'cursors');
   await browser.close();
+}
+
+/**
+ * Something going on in the front page's channel.
+ * @param {Page} page
+ */
+async function channel(page) {
+  await page.getByRole('button', { name: 'Subscribe' }).click();
+  for (const text of ['{"temperature": 21.5}', ...TALK.map(([, text]) => text ?? '')]) {
+    await page.getByLabel('Text or JSON').fill(text);
+    await page.keyboard.press('Enter');
+  }
+  await page.waitForTimeout(400);
 }
 
 /** Others in the room, each with a name of its own. */

@@ -18,6 +18,7 @@ const program = process.env.SOCKEYE_BIN ?? fileURLToPath(new URL('../../target/r
  * @property {string} url with a slash at the end
  * @property {string} ws the same for WebSocket, without one
  * @property {() => Promise<void>} stop
+ * @property {() => Promise<void>} kill at once, without a word to anybody
  */
 
 /**
@@ -37,9 +38,13 @@ export async function startServer(command, port = 0) {
     await ended;
     clearTimeout(late);
   };
+  const kill = async () => {
+    child.kill('SIGKILL');
+    await ended;
+  };
   try {
     const listening = await listeningPort(child);
-    return { port: listening, url: `http://127.0.0.1:${listening}/`, ws: `ws://127.0.0.1:${listening}`, stop };
+    return { port: listening, url: `http://127.0.0.1:${listening}/`, ws: `ws://127.0.0.1:${listening}`, stop, kill };
   } catch (error) {
     await stop();
     throw error;
