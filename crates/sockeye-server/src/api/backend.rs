@@ -33,9 +33,10 @@ pub(crate) trait Backend {
 
 impl Backend for Worker {
     async fn room(&self) {
+        let mut asked = 0;
         poll_fn(|cx| {
             if self.local.pressure().on_sessions {
-                self.local.wait_for_room(cx.waker());
+                self.local.wait_for_room(cx.waker(), &mut asked);
                 return Poll::Pending;
             }
             Poll::Ready(())

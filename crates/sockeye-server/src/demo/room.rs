@@ -77,14 +77,14 @@ pub(crate) async fn stay<S: Io>(
     local: &Local,
     stop: &CancellationToken,
 ) {
-    let mut is_waiting = false;
+    let mut asked = 0;
     let leave = loop {
         let full = socket.buffered_amount() > ENOUGH;
         let answer = tokio::select! {
             biased;
             () = stop.cancelled() => Answer::Close(CloseCode::GOING_AWAY, "the server is stopping"),
             heard = told.recv(), if !full => pass_on(socket, told, member, heard),
-            received = receive(socket, full, local, &mut is_waiting) => match received {
+            received = receive(socket, full, local, &mut asked) => match received {
                 Some(Ok(message)) => member.message(message, Instant::now()),
                 Some(Err(error)) => {
                     debug!(code = error.code(), "member lost: {error}");
@@ -110,23 +110,20 @@ pub(crate) async fn stay<S: Io>(
 }
 
 /// The next message; `None` after a clean close, and as soon as a queue that was `full` is not any more. While its worker is
-/// under pressure the socket is not read; it `is_waiting` then.
+/// under pressure the socket is not read; `asked` is for [`Local::wait_for_room`].
 async fn receive<S: Io>(
     socket: &mut WebSocket<S>,
     full: bool,
     local: &Local,
-    is_waiting: &mut bool,
+    asked: &mut u64,
 ) -> Option<Result<Message, sockeye::Error>> {
     poll_fn(|cx| {
         let received = if local.pressure().on_sessions {
-            if !std::mem::replace(is_waiting, true) {
-                local.wait_for_room(cx.waker());
-            }
+            local.wait_for_room(cx.waker(), asked);
             // What fails here is told when it is read again.
             let _ = socket.poll_flush(cx);
             Poll::Pending
         } else {
-            *is_waiting = false;
             socket.poll_recv(cx)
         };
         // It has written what it could.

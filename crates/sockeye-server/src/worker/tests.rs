@@ -140,7 +140,7 @@ fn pressure_that_comes_back_at_once_forgets_nobody() {
         local.press(on);
         tokio::time::sleep(Duration::from_millis(1)).await;
         local.press(Pressure::default());
-        let heard = tokio::time::timeout(Duration::from_secs(5), hear(&mut ann)).await;
+        let heard = timeout(Duration::from_secs(5), hear(&mut ann)).await;
         assert_eq!(heard.expect("it is read again"), json!({"id": 2, "ok": {}}));
     });
 }
