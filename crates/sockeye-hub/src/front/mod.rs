@@ -283,8 +283,8 @@ impl<P> Front<P> {
     fn changed<H: Host<Principal = P>>(&mut self, channel: &ChannelName, change: &Arc<Change>, host: &mut H) {
         let Some(edge) = self.edges.get_mut(channel) else { return };
         let rules = host.rules();
-        for subscriber in edge.iter_mut().filter(|subscriber| subscriber.live && subscriber.members) {
-            let key = subscriber.session;
+        for key in edge.watching() {
+            let Some(subscriber) = edge.find(key).filter(|subscriber| subscriber.live) else { continue };
             let Some(session) = self.sessions.get_mut(key).filter(|session| session.id != change.member.session) else {
                 continue;
             };

@@ -1,5 +1,8 @@
 //! Who, of one worker's sessions, has subscribed to a channel.
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use super::SessionKey;
 use crate::{Action, ChannelName, ChannelOptions, Host};
@@ -11,6 +14,8 @@ pub(super) struct Edge {
     subscribers: Vec<Subscriber>,
     /// Where in `subscribers` a session's is, so that coming and going cost the same in a channel of many.
     places: HashMap<SessionKey, usize>,
+    /// Those who see the members: mostly few of many, who would have to be looked for whenever somebody comes or goes.
+    watching: BTreeSet<SessionKey>,
 }
 
 /// One subscription.
@@ -31,7 +36,7 @@ pub(super) struct Subscriber {
 
 impl Edge {
     pub(super) fn new(options: Arc<ChannelOptions>) -> Self {
-        Self { options, subscribers: Vec::new(), places: HashMap::new() }
+        Self { options, subscribers: Vec::new(), places: HashMap::new(), watching: BTreeSet::new() }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -46,7 +51,15 @@ impl Edge {
         self.subscribers.iter_mut()
     }
 
+    /// Those who see the members.
+    pub(super) fn watching(&self) -> Vec<SessionKey> {
+        self.watching.iter().copied().collect()
+    }
+
     pub(super) fn add(&mut self, subscriber: Subscriber) {
+        if subscriber.members {
+            self.watching.insert(subscriber.session);
+        }
         self.places.insert(subscriber.session, self.subscribers.len());
         self.subscribers.push(subscriber);
     }
@@ -57,6 +70,7 @@ impl Edge {
 
     pub(super) fn remove(&mut self, session: SessionKey) -> Option<Subscriber> {
         let place = self.places.remove(&session)?;
+        self.watching.remove(&session);
         // The last one takes its place.
         let removed = self.subscribers.swap_remove(place);
         if let Some(moved) = self.subscribers.get(place) {
@@ -88,5 +102,29 @@ impl Subscriber {
             self.rules = rules;
         }
         allowed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Hub, HubOptions, Namespaces, WorkerId};
+
+    #[test]
+    fn who_sees_the_members_is_known_without_a_search() {
+        let mut hub = Hub::new(WorkerId(0), 1, Arc::new(Namespaces::default()), HubOptions::default(), Box::new(|| 1));
+        let keys: Vec<_> = (0..5).map(|_| hub.open((), None)).collect();
+        let mut edge = Edge::new(Arc::default());
+        for (serial, key) in (0..).zip(&keys) {
+            edge.add(Subscriber::new(*key, serial, serial % 2 == 1, true));
+        }
+        assert_eq!(edge.watching(), [keys[1], keys[3]]);
+        edge.remove(keys[0]);
+        edge.remove(keys[1]);
+        assert_eq!(edge.watching(), [keys[3]]);
+        assert_eq!(edge.find(keys[3]).map(|subscriber| subscriber.serial), Some(3));
+        edge.remove(keys[3]);
+        edge.add(Subscriber::new(keys[3], 9, false, true));
+        assert!(edge.watching().is_empty());
     }
 }
