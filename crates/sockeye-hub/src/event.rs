@@ -79,9 +79,8 @@ impl Failure {
     }
 }
 
-/// The kinds of failure.
+/// The kinds of failure. Not `non_exhaustive`: a dialect has a word for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum FailureCode {
     /// The request makes no sense for this channel.
     BadRequest,

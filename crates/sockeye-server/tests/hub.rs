@@ -11,7 +11,9 @@ use common::{
     upgrade, within,
 };
 use serde_json::{Value, json};
-use sockeye_server::{Call, CallError, Calls, ChannelOptions, Namespaces, StorePlace, store::StoreOptions};
+use sockeye_server::{
+    Call, CallError, Calls, ChannelOptions, Namespaces, StorePlace, config::Sources, store::StoreOptions,
+};
 
 fn hub() -> Running {
     Running::start(&hub_options())
@@ -51,6 +53,29 @@ async fn connecting() {
     kim.say(&json!({"subscribe": "a b"})).await;
     let error = kim.hear().await;
     assert_eq!((&error["error"]["code"], &error["id"]), (&json!("bad_channel"), &Value::Null));
+}
+
+/// The rules of a configuration, as a client meets them.
+#[tokio::test]
+async fn what_a_configuration_denies_is_said_with_the_right_word() {
+    let text = r#"
+[namespaces.chat]
+[namespaces.news]
+publish = "server"
+anonymous = "subscribe"
+"#;
+    let config = Sources::new().text("sockeye.toml", text).load().unwrap().config;
+    let mut options = hub_options();
+    let configured = config.server_options();
+    (options.namespaces, options.rules) = (configured.namespaces, configured.rules);
+    let server = Running::start(&options);
+    let mut ann = Talk::to(&server).await;
+    assert_eq!(ann.refused(json!({"subscribe": "chat:a"})).await, "unauthorized", "to say who one is would help");
+    assert_eq!(ann.refused(json!({"publish": "news:a", "data": 1})).await, "forbidden");
+    assert_eq!(ann.refused(json!({"subscribe": "nowhere:a"})).await, "bad_channel");
+    assert_eq!(ann.refused(json!({"history": "$demo:chat"})).await, "bad_channel", "the server's own");
+    ann.done(json!({"subscribe": "news:a"})).await;
+    ann.done(json!({"publish": "lobby", "data": 1})).await;
 }
 
 #[tokio::test]

@@ -165,6 +165,7 @@ impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
         let code = match failure.code {
             FailureCode::BadRequest => ErrorCode::BadRequest,
+            FailureCode::Unauthorized => ErrorCode::Unauthorized,
             FailureCode::Forbidden => ErrorCode::Forbidden,
             FailureCode::BadChannel => ErrorCode::BadChannel,
             FailureCode::TooBig => ErrorCode::TooBig,
@@ -174,7 +175,6 @@ impl From<Failure> for Problem {
             FailureCode::AlreadySubscribed => ErrorCode::AlreadySubscribed,
             FailureCode::PositionLost => ErrorCode::PositionLost,
             FailureCode::Unavailable => ErrorCode::Unavailable,
-            _ => ErrorCode::Internal,
         };
         Self { code, message: Cow::Borrowed(failure.message), retry_after: failure.retry_after }
     }
