@@ -62,6 +62,13 @@ fn the_threads_contexts() {
 
 /// Issue: "deflate without takeover adds 0 bytes to an idle connection".
 fn without_takeover_an_idle_connection_holds_nothing() {
+    // The allocator counts for the whole process, and the test harness has a thread of its own: what comes every time is ours.
+    let least = (0..3).map(|_| held_without_takeover()).min();
+    assert_eq!(least, Some((0, 0)));
+}
+
+/// What 1,000 connections hold when they are made, and what more after a message each way.
+fn held_without_takeover() -> (usize, usize) {
     let agreed = both(&Deflate::default());
     let mut connections: Vec<Connection> = Vec::with_capacity(1_000);
     let (_, made) = heap_of(|| connections.extend((0..1_000).map(|_| server(&agreed))));
@@ -73,7 +80,7 @@ fn without_takeover_an_idle_connection_holds_nothing() {
         }
     });
     println!("1,000 connections without takeover: {made} bytes, and {used} after a message each way");
-    assert_eq!((made, used), (0, 0));
+    (made, used)
 }
 
 /// With takeover a connection has its two windows, as far as they are filled; the contexts stay the thread's. DESIGN has
