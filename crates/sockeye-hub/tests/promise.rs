@@ -327,6 +327,29 @@ fn limits_are_answered_by_name() {
 }
 
 #[test]
+fn names_of_channels_that_nobody_is_in_do_not_fill_the_server() {
+    let hub = HubOptions::with(|options| options.channels = 10);
+    in_worlds_with(&ChannelOptions::default(), &hub, |world| {
+        let (ann, eve) = (world.open(0, "ann"), world.open(0, "eve"));
+        world.ask(ann, subscribe("kept")).ask(ann, publish("full", "1"));
+        world.heard(ann);
+        for number in 0..100 {
+            let name = format!("x{number}");
+            world.ask(eve, subscribe(&name)).ask(eve, Request::Unsubscribe(self::name(&name)));
+        }
+        let heard = world.heard(eve);
+        assert!(heard.iter().all(|words| !words.starts_with("failed")), "{heard:?}");
+        let page = HistoryPage { since: None, limit: 10, reverse: false };
+        world.ask(ann, publish("kept", "2")).ask(ann, Request::History(name("full"), page));
+        assert_eq!(world.heard(ann), ["kept@1 2", "published 1", "history at 1 [1] more false"]);
+        for number in 0..40 {
+            world.ask(eve, subscribe(&format!("y{number}")));
+        }
+        assert!(world.heard(eve).contains(&"failed Limit".to_owned()), "who stays in them reaches the bound");
+    });
+}
+
+#[test]
 fn without_history_there_are_no_positions() {
     let options = ChannelOptions::with(|options| options.history_size = 0);
     in_worlds_with(&options, &HubOptions::default(), |world| {

@@ -495,13 +495,18 @@ impl Channel {
 
     /// Whether nothing would be lost without it.
     pub(super) fn is_useless(&self, now: Now) -> bool {
+        let idle = now.instant.saturating_duration_since(self.idle_since) >= self.stays_for();
+        self.is_spare() && (idle || matches!(self.state, State::Broken(_)))
+    }
+
+    /// Whether nobody uses it and nothing is in it but the name of its epoch: it may have to make room for another.
+    pub(super) fn is_spare(&self) -> bool {
         if !self.followers.is_empty() || !self.members.is_empty() || !self.pending.is_empty() {
             return false;
         }
-        let idle = now.instant.saturating_duration_since(self.idle_since) >= self.stays_for();
         match self.state {
-            State::Ready if self.options.durable => idle,
-            State::Ready => idle && self.log.is_empty() && self.keys.is_empty(),
+            State::Ready if self.options.durable => true,
+            State::Ready => self.log.is_empty() && self.keys.is_empty(),
             State::Loading => false,
             State::Broken(_) => true,
         }

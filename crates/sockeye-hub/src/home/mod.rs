@@ -18,6 +18,9 @@ use crate::{
     wire::{AskWhat, Dice, TellWhat},
 };
 
+/// Channels that are looked at for one that can make room for another.
+const PROBES: usize = 64;
+
 /// Where a home's words go.
 pub(crate) trait Out {
     fn tell(&mut self, to: WorkerId, tell: Tell);
@@ -104,12 +107,22 @@ impl Homes {
             .map(|(_, channel)| channel.info())
     }
 
-    fn begin(&self, name: &ChannelName, now: Now, dice: &mut Dice, out: &mut impl Out) -> Result<Channel, Failure> {
-        let options = self.namespaces.of(name).ok_or_else(no_namespace)?;
-        if self.channels.len() >= self.options.channels {
+    fn begin(&mut self, name: &ChannelName, now: Now, dice: &mut Dice, out: &mut impl Out) -> Result<Channel, Failure> {
+        let options = Arc::clone(self.namespaces.of(name).ok_or_else(no_namespace)?);
+        if self.channels.len() >= self.options.channels && !self.make_room() {
             return Err(Failure::new(FailureCode::Limit, "the server holds as many channels as it may"));
         }
-        Ok(Channel::new(name.clone(), Arc::clone(options), Arc::clone(&self.options), Epoch(dice()), now, out))
+        Ok(Channel::new(name.clone(), options, Arc::clone(&self.options), Epoch(dice()), now, out))
+    }
+
+    /// Frees a channel that is kept for its epoch alone, of those whose time comes next: so nobody can fill the server with
+    /// names of channels that nobody is in.
+    fn make_room(&mut self) -> bool {
+        let spare = |name: &ChannelName| self.channels.get(name).is_some_and(Channel::is_spare);
+        let found = self.due.iter().take(PROBES).find(|(_, name)| spare(name)).cloned();
+        let Some((at, name)) = found else { return false };
+        self.channels.remove(&name);
+        self.due.remove(&(at, name))
     }
 
     /// Frees a channel that nobody needs, and sees to it that the others are looked at in time.
