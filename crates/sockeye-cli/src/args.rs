@@ -55,7 +55,7 @@ pub(crate) struct Serve {
 /// What `serve` and `demo` have in common.
 #[derive(ClapArgs)]
 pub(crate) struct Shared {
-    /// Let web pages of this origin connect, such as https://example.org, besides those from this server (repeatable; '*'
+    /// Let web pages of this origin connect, such as `https://example.org`, besides those from this server (repeatable; '*'
     /// for every page). Needed where other machines can reach the address
     #[arg(long, value_name = "ORIGIN")]
     pub(crate) allow_origin: Vec<String>,

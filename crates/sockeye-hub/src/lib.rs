@@ -21,11 +21,11 @@
 //!
 //! # Why catching up leaves no gap
 //!
-//! A home handles one `Ask` at a time. When it handles [`Ask::Subscribe`] it does three things in one step: it counts the
+//! A home handles one `Ask` at a time. When it handles a `Subscribe` it does three things in one step: it counts the
 //! asking worker among its followers, it reads the log up to the newest entry, offset n, and it tells both in one
-//! [`Tell::Subscribed`]. A publication handled before that step is in the log, so it is either below the subscriber's
+//! `Subscribed`. A publication handled before that step is in the log, so it is either below the subscriber's
 //! position or among the entries told; one handled after it has an offset greater than n and is told to that worker as a
-//! [`Tell::Publication`] *after* `Subscribed`, because what a home tells one worker arrives in order. At the front the
+//! `Publication` *after* `Subscribed`, because what a home tells one worker arrives in order. At the front the
 //! subscriber is silent until `Subscribed` arrives, is given its reply and the entries, and hears every `Publication` from
 //! then on. So it sees exactly the entries after its position, each once, in order, whatever is published meanwhile; there
 //! is no moment at which it is in neither set, and none at which it is in both.
