@@ -208,6 +208,8 @@ const BY_ENVIRONMENT: &[(&str, &str)] = &[
     ("hub.key_age", "1 d"),
     ("hub.keys", "7"),
     ("hub.pending", "8"),
+    ("hub.pending_bytes", "9 MiB"),
+    ("hub.members_bytes", "67 KiB"),
     ("hub.members_every", "10 ms"),
     ("hub.idle_after", "2 m"),
     ("store.path", "/srv/store"),

@@ -80,17 +80,13 @@ impl Log {
         }
         let items = self.newest(missing);
         let bytes = items.iter().fold(0_usize, |sum, item| sum.saturating_add(item.weight()));
-        (bytes <= limits.catch_up_bytes).then_some(items)
+        (bytes <= limits.catch_up_bytes || missing <= 1).then_some(items)
     }
 
     /// So many of the newest, or as many as one may have at once.
     pub(super) fn last(&self, count: usize, limits: &HubOptions) -> Vec<Arc<Publication>> {
-        let mut bytes = 0_usize;
-        let fits = self.entries.iter().rev().take(count.min(limits.catch_up_count)).take_while(|entry| {
-            bytes = bytes.saturating_add(entry.publication.weight());
-            bytes <= limits.catch_up_bytes
-        });
-        let count = fits.count();
+        let newest_first = self.entries.iter().rev().map(|entry| &entry.publication);
+        let count = fitting(newest_first, count.min(limits.catch_up_count), limits).count();
         self.newest(count)
     }
 
@@ -116,27 +112,28 @@ impl Log {
         let count = usize::try_from(to.saturating_sub(from)).ok()?;
         let candidates = self.entries.iter().skip(skipped).take(count).map(|entry| &entry.publication);
         let wanted = page.limit.min(limits.page);
-        let items =
-            if page.reverse { fitting(candidates.rev(), wanted, limits) } else { fitting(candidates, wanted, limits) };
+        let items: Vec<_> = if page.reverse {
+            fitting(candidates.rev(), wanted, limits).cloned().collect()
+        } else {
+            fitting(candidates, wanted, limits).cloned().collect()
+        };
         let more = items.len() < count;
         Some((items, more))
     }
 }
 
+/// So many of them, or as many as one may have at once; but one at least, or whoever pages would never get past it.
 fn fitting<'a>(
     candidates: impl Iterator<Item = &'a Arc<Publication>>,
     count: usize,
     limits: &HubOptions,
-) -> Vec<Arc<Publication>> {
+) -> impl Iterator<Item = &'a Arc<Publication>> {
     let mut bytes = 0_usize;
-    candidates
-        .take(count)
-        .take_while(|publication| {
-            bytes = bytes.saturating_add(publication.weight());
-            bytes <= limits.catch_up_bytes
-        })
-        .map(Arc::clone)
-        .collect()
+    candidates.take(count).take_while(move |publication| {
+        let is_first = bytes == 0;
+        bytes = bytes.saturating_add(publication.weight());
+        is_first || bytes <= limits.catch_up_bytes
+    })
 }
 
 #[cfg(test)]
@@ -202,6 +199,23 @@ mod tests {
         let two = HubOptions::with(|options| options.catch_up_count = 2);
         assert!(log.since(7, &two).is_none() && log.since(8, &two).is_some());
         assert_eq!(offsets(&log.last(usize::MAX, &two)), [9, 10]);
+    }
+
+    #[test]
+    fn one_that_is_larger_than_a_page_is_a_page() {
+        let log = log(3, &ChannelOptions::default());
+        let limits = HubOptions::with(|options| options.catch_up_bytes = 1);
+        let page = |since: Option<u64>, reverse| {
+            let since = since.map(|offset| Position { epoch: Epoch(1), offset });
+            log.page(HistoryPage { since, limit: 10, reverse }, &limits).map(|(items, more)| (offsets(&items), more))
+        };
+        assert_eq!(page(None, false), Some((vec![1], true)));
+        assert_eq!(page(Some(1), false), Some((vec![2], true)));
+        assert_eq!(page(Some(2), false), Some((vec![3], false)));
+        assert_eq!(page(None, true), Some((vec![3], true)));
+        assert_eq!(offsets(&log.last(10, &limits)), [3]);
+        assert_eq!(log.since(2, &limits).map(|items| offsets(&items)), Some(vec![3]));
+        assert!(log.since(1, &limits).is_none());
     }
 
     #[test]

@@ -141,6 +141,10 @@ section! {
         pub keys: usize = 100_000, Count(1, 100_000_000);
         /// What may wait at one channel for the store.
         pub pending: usize = 10_000, Count(1, 1_000_000);
+        /// Bytes of it, after which nothing more is taken until some of it is stored.
+        pub pending_bytes: usize = 8 * MIB, Size(64 * KIB, GIB);
+        /// Bytes of the members named in one answer.
+        pub members_bytes: usize = 512 * KIB, Size(KIB, GIB);
         /// How soon after each other the members of a channel are told who came and went.
         pub members_every: Duration = 100 * MILLISECOND, Time(10 * MILLISECOND, MINUTE);
         /// How long a durable channel that nobody uses stays in memory.
@@ -218,7 +222,7 @@ section! {
         pub presence_read: Who = Who::Clients, Word::NEW;
         /// What those may of all this who have not said who they are: `"none"`; `"subscribe"` (and read); `"publish"`
         /// (and be members): what others may; `"loopback"`: as `"publish"` if the server listens on loopback, else
-        /// `"none"`.
+        /// `"none"`. The default is that of `[namespaces.default]`; in every other namespace it is `"none"`.
         pub anonymous: Anonymous = Anonymous::None, Word::NEW;
         /// Publications kept. 0 is a channel without history, without positions and without catching up.
         pub history_size: usize = 100, Count(0, 1_000_000);

@@ -51,6 +51,8 @@ impl Config {
             options.key_age = section.key_age;
             options.keys = section.keys;
             options.pending = section.pending;
+            options.pending_bytes = section.pending_bytes;
+            options.members_bytes = section.members_bytes;
             options.members_every = section.members_every;
             options.idle_after = section.idle_after;
         })
