@@ -1,4 +1,6 @@
 //! What is queued for the wire, as few pieces of memory: small frames are copied together, large payloads stay shared.
+mod spare;
+
 use std::{collections::VecDeque, io::IoSlice};
 
 use bytes::Bytes;
@@ -167,11 +169,7 @@ impl Outbox {
         if self.tail.len().saturating_add(len) > PIECE_MAX {
             self.seal_tail();
         }
-        let needed = self.tail.len().saturating_add(len);
-        if needed > self.tail.capacity() {
-            let capacity = if needed <= PIECE_MIN { PIECE_MIN } else { needed.max(PIECE_MAX) };
-            self.tail.reserve_exact(capacity.saturating_sub(self.tail.len()));
-        }
+        spare::make_room(&mut self.tail, len);
         frame.copy_to(header, &mut self.tail);
     }
 
@@ -202,9 +200,10 @@ impl Outbox {
         *self = Self { deflater: self.deflater.take(), ..Self::default() };
     }
 
-    /// Gives the queue's own memory back if it is empty.
+    /// Gives the queue's own memory back if it is empty: to the thread's next queue, or else to the allocator.
     pub(crate) fn release(&mut self) {
         if self.is_empty() && (self.tail.capacity() > 0 || self.pieces.capacity() > 0) {
+            spare::keep(std::mem::take(&mut self.tail));
             self.clear();
         }
     }

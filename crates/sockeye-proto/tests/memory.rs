@@ -55,7 +55,9 @@ fn a_hundred_thousand_pings_to_a_peer_that_never_reads() {
         connection.handle_write_blocked(now);
     };
     let (first, _) = heap_of(|| (0..10).for_each(|_| ping(&mut connection)));
-    let (peak, kept) = heap_of(|| (0..100_000).for_each(|_| ping(&mut connection)));
+    // The allocator counts for the whole process, and the test harness has a thread of its own: what comes every time is ours.
+    let counts = (0..3).map(|_| heap_of(|| (0..100_000).for_each(|_| ping(&mut connection))));
+    let (peak, kept) = counts.min().unwrap();
     println!("pings: {first} bytes for 10, {peak} more for 100,000, {kept} kept");
     // The event and the pong that replaces the last one.
     assert!(first <= 2 * KIB && peak <= 512 && kept == 0);
@@ -113,6 +115,7 @@ fn empty_fragments_cost_nothing() {
 fn an_idle_connection_owns_no_heap() {
     let now = Instant::now();
     let config = Arc::new(Config::default());
+    fill_the_threads_spares();
     for len in [0, 10, 128, 5_000, 20_000, 500_000] {
         for role in [Role::Server, Role::Client] {
             let from = if role == Role::Server { Role::Client } else { Role::Server };
@@ -172,6 +175,7 @@ fn small_messages_to_a_peer_that_never_reads() {
 }
 
 fn after_a_violation_nothing_is_kept() {
+    fill_the_threads_spares();
     let mut connection = Connection::server(raised(), Instant::now());
     let mut begun = frame(Role::Client, BINARY, &vec![0; MIB]);
     let mut bad = frame(Role::Client, FIN | CLOSE, &close_payload(999, b""));
@@ -182,6 +186,15 @@ fn after_a_violation_nothing_is_kept() {
         connection.release_memory();
     });
     assert!(kept <= 64, "{kept}: more than the outcome, which waits to be told");
+}
+
+/// What the thread keeps for its next queue is nobody's.
+fn fill_the_threads_spares() {
+    for len in [10, 5_000] {
+        let mut connection = Connection::server(Arc::new(Config::default()), Instant::now());
+        echo(&mut connection, &mut frame(Role::Client, FIN | BINARY, &vec![0; len]));
+        connection.release_memory();
+    }
 }
 
 /// Limits at which nothing but memory itself bounds memory.
