@@ -6,7 +6,7 @@ from xml.sax.saxutils import escape
 
 WIDTH, NAMES, RIGHT = 760, 150, 66
 BAR, GAP, HEADING, GROUP = 12, 6, 22, 20
-TOP, BOTTOM = 52, 30
+TOP, BOTTOM = 34, 34
 LONGEST = 4.0
 """A bar for a higher ratio is cut here; its number says how high."""
 # Greys that are read on light and dark pages, and darker or lighter ones where the page says which it is.
@@ -20,14 +20,14 @@ text { font: 12px system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-s
 .bar { fill: #8c959f }
 .bar.ours { fill: #cf4b1f }
 .whisker { stroke: #1f2328; stroke-width: 1.5 }
-.cut { stroke: #8c959f; stroke-width: 2; fill: none }
+.cut { stroke: #1f2328; stroke-width: 1.5; fill: none }
 @media (prefers-color-scheme: dark) {
   text { fill: #9198a1 }
   .title, .section, text.ours { fill: #f0f6fc }
   .bar { fill: #6e7681 }
   .bar.ours { fill: #f0703f }
   .floor { stroke: #9198a1 }
-  .whisker { stroke: #f0f6fc }
+  .whisker, .cut { stroke: #f0f6fc }
 }
 """
 
@@ -62,12 +62,13 @@ def draw(groups, title, description, ours="sockeye"):
         f'<desc id="description">{escape(description)}</desc>',
         f"<style>{STYLE}</style>",
         label(0, 18, title, "title"),
-        *axis(longest, height),
+        *numbers(longest, height),
     ]
     y = TOP
     for group in groups:
         parts.append(label(0, y + 14, group.title, "section"))
         y += HEADING
+        parts += axis(longest, y - 4, y + len(group.bars) * (BAR + GAP) - 2)
         for bar in group.bars:
             parts += drawn(bar, y, longest, bar.name == ours)
             y += BAR + GAP
@@ -75,14 +76,24 @@ def draw(groups, title, description, ours="sockeye"):
     return "\n".join([*parts, "</svg>", ""])
 
 
-def axis(longest, height):
-    """Lines at each half, one for the floor, and their numbers at the bottom."""
-    steps = [step / 2 for step in range(int(longest * 2) + 1)]
-    for step in steps:
+def axis(longest, top, bottom):
+    """Lines at each half; the one of the floor is another."""
+    for step in halves(longest):
         kind, x = "floor" if step == 1 else "grid", across(step, longest)
-        yield f'<line class="{kind}" x1="{x:.1f}" y1="{TOP - 14}" x2="{x:.1f}" y2="{height - 22}"/>'
-        yield label(x, height - 8, f"{step:g}", anchor="middle")
-    yield label(across(1.0, longest), TOP - 18, "the floor", anchor="middle")
+        yield f'<line class="{kind}" x1="{x:.1f}" y1="{top}" x2="{x:.1f}" y2="{bottom}"/>'
+
+
+def numbers(longest, height):
+    """What the lines are, at the bottom."""
+    for step in halves(longest):
+        x = across(step, longest)
+        yield label(x, height - 16, f"{step:g}", anchor="middle")
+        if step == 1:
+            yield label(x, height - 2, "the floor", anchor="middle")
+
+
+def halves(longest):
+    return [step / 2 for step in range(int(longest * 2) + 1)]
 
 
 def across(ratio, longest):

@@ -13,6 +13,9 @@ from .stats import orders
 LOAD_SECONDS = 300
 WARM_UP = 0.3
 """Of the length of a round."""
+COMPILING = 1.0
+"""So many seconds those work before the first round whose code is compiled while it runs."""
+COMPILED_LATE = ("ws", "bun")
 
 
 def load(server, *arguments):
@@ -59,6 +62,11 @@ def interleaved(section, servers, kit, options):
         if section.load[0] in ("echo", "fanout"):
             timing += ["--warm-up", str(seconds * WARM_UP)]
         watch = Watch([server.pid for server in running.values()])
+        for name in running.keys() & set(COMPILED_LATE):
+            try:
+                load(running[name], *section.load, *own[name], "--seconds", str(COMPILING))
+            except Failed as failure:
+                failures[name] = str(failure)
         cycle = orders(list(running))
         for index in range(count):
             rounds.append({})

@@ -16,7 +16,7 @@ class Verdict:
     value: float
     limit: float
     spread: tuple[float, float] | None = None
-    digits: int = 2
+    digits: int = 3
 
     @property
     def met(self):
@@ -29,7 +29,7 @@ class Verdict:
 
     @property
     def goal(self):
-        return f"{self.limit:,.{self.digits}f}"
+        return f"{self.limit:,.{min(self.digits, 2)}f}"
 
     @property
     def word(self):
@@ -48,7 +48,7 @@ class Table:
     notes: list[str] = attribute(default_factory=list)
 
 
-def between(low, high, digits=2):
+def between(low, high, digits):
     return f"{low:.{digits}f}–{high:.{digits}f}"
 
 

@@ -36,7 +36,7 @@ class Tables(unittest.TestCase):
 
     def test_goals(self):
         floor, peers = self.made.verdicts
-        self.assertEqual((floor.what, floor.word, floor.measured), ("to the floor", "missed", "1.08 (1.06–1.10)"))
+        self.assertEqual((floor.what, floor.word, floor.measured), ("to the floor", "missed", "1.080 (1.060–1.100)"))
         self.assertEqual((peers.what, peers.word), ("to the best of Rust, two", "met"))
 
     def test_a_machine_that_was_not_quiet_is_noted(self):
@@ -71,14 +71,14 @@ class Reports(unittest.TestCase):
 
     def test_the_terminal_says_goals_and_reasons(self):
         text = report.terminal(tables.table(SECTION, RESULT))
-        self.assertIn("goal 1.05 to the floor: missed, 1.08 (1.06–1.10)", text)
+        self.assertIn("goal 1.05 to the floor: missed, 1.080 (1.060–1.100)", text)
         self.assertIn("failed: does not build", text)
         self.assertLess(max(len(line) for line in text.splitlines()), 100)
 
     def test_goals_are_gathered(self):
         made = tables.goals([tables.table(SECTION, RESULT)])
         self.assertEqual([row[0] for row in made.rows], ["echo", "echo"])
-        self.assertIn("| echo | sockeye to the floor | 1.08 (1.06–1.10) | 1.05 | missed |", report.markdown(made))
+        self.assertIn("| echo | sockeye to the floor | 1.080 (1.060–1.100) | 1.05 | missed |", report.markdown(made))
 
 
 class Charts(unittest.TestCase):

@@ -4,7 +4,7 @@
 
 mod room;
 
-pub use room::{Room, broadcast};
+pub use room::{Room, broadcast, relay};
 
 use futures_util::{FutureExt, Sink, SinkExt, Stream, StreamExt};
 use std::{future::Future, io};

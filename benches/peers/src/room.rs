@@ -47,12 +47,25 @@ impl<M: Clone> Room<M> {
     }
 }
 
-/// Passes each message of data to the others, and sends what they say; what waits at once, with one flush.
-pub async fn broadcast<M: Clone, E, S>(room: &Room<M>, mut socket: S, is_data: impl Fn(&M) -> bool)
+/// Passes each message of data to the others, and sends what they say.
+pub async fn broadcast<M: Clone, E, S>(room: &Room<M>, socket: S, is_data: impl Fn(&M) -> bool)
 where
     S: Stream<Item = Result<M, E>> + Sink<M> + Unpin,
 {
-    let (number, mut heard) = room.join();
+    let (number, heard) = room.join();
+    relay(socket, heard, is_data, |message| room.tell_others(number, &message)).await;
+    room.leave(number);
+}
+
+/// The same, wherever what is said goes and what is heard comes from. What waits is sent with one flush.
+pub async fn relay<M, E, S>(
+    mut socket: S,
+    mut heard: UnboundedReceiver<M>,
+    is_data: impl Fn(&M) -> bool,
+    say: impl Fn(M),
+) where
+    S: Stream<Item = Result<M, E>> + Sink<M> + Unpin,
+{
     loop {
         tokio::select! {
             biased;
@@ -66,11 +79,10 @@ where
                 }
             }
             message = socket.next() => match message {
-                Some(Ok(message)) if is_data(&message) => room.tell_others(number, &message),
+                Some(Ok(message)) if is_data(&message) => say(message),
                 Some(Ok(_)) => {}
                 Some(Err(_)) | None => break,
             },
         }
     }
-    room.leave(number);
 }

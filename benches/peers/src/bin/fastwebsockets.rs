@@ -1,13 +1,13 @@
-//! fastwebsockets, as its own examples do it: hyper for the upgrade, then frames; header and payload in one `writev` above
-//! 1 KiB, as is its default. It has no buffer for several replies: each is written at once.
+//! fastwebsockets, as its own examples do it: hyper for the upgrade, then frames, out of tokio's budget for fairness; header
+//! and payload in one `writev` above 1 KiB, as is its default. It has no buffer for several replies: each is written at once.
 use bytes::Bytes;
-use fastwebsockets::{FragmentCollector, FragmentCollectorRead, Frame, OpCode, Payload, WebSocketError, upgrade};
-use http_body_util::Empty;
-use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
+use fastwebsockets::upgrade::{UpgradeFut, upgrade};
+use fastwebsockets::{FragmentCollector, FragmentCollectorRead, Frame, OpCode, Payload, WebSocketError};
+use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use peers::{MAX_MESSAGE, Mode, Room, serve};
 use std::{future::ready, sync::Arc};
-use tokio::task::spawn_local;
+use tokio::task::{spawn_local, unconstrained};
 
 type Chat = Arc<Room<(OpCode, Bytes)>>;
 
@@ -16,25 +16,21 @@ fn main() -> std::io::Result<()> {
     let chat = Chat::default();
     serve(move |stream| {
         let chat = Arc::clone(&chat);
-        let service = service_fn(move |request| ready(handshake(request, mode, Arc::clone(&chat))));
-        async move {
-            // How a connection ended is no matter here.
-            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades().await;
-        }
+        let service = service_fn(move |mut request| {
+            ready(upgrade(&mut request).map(|(response, upgrade)| {
+                match mode {
+                    Mode::Broadcast => spawn_local(unconstrained(broadcast(upgrade, Arc::clone(&chat)))),
+                    _ => spawn_local(unconstrained(echo(upgrade))),
+                };
+                response
+            }))
+        });
+        // How a connection ended is no matter here.
+        async { drop(http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades().await) }
     })
 }
 
-fn handshake(mut request: Request<Incoming>, mode: Mode, chat: Chat) -> Result<Response<Empty<Bytes>>, WebSocketError> {
-    let (response, upgrade) = upgrade::upgrade(&mut request)?;
-    // Its example takes the connection out of tokio's budget for fairness as well.
-    match mode {
-        Mode::Broadcast => spawn_local(tokio::task::unconstrained(broadcast(upgrade, chat))),
-        _ => spawn_local(tokio::task::unconstrained(echo(upgrade))),
-    };
-    Ok(response)
-}
-
-async fn echo(upgrade: upgrade::UpgradeFut) -> Result<(), WebSocketError> {
+async fn echo(upgrade: UpgradeFut) -> Result<(), WebSocketError> {
     let mut socket = upgrade.await?;
     socket.set_max_message_size(MAX_MESSAGE);
     let mut socket = FragmentCollector::new(socket);
@@ -48,7 +44,7 @@ async fn echo(upgrade: upgrade::UpgradeFut) -> Result<(), WebSocketError> {
     }
 }
 
-async fn broadcast(upgrade: upgrade::UpgradeFut, chat: Chat) -> Result<(), WebSocketError> {
+async fn broadcast(upgrade: UpgradeFut, chat: Chat) -> Result<(), WebSocketError> {
     let (reader, mut writer) = upgrade.await?.split(tokio::io::split);
     let (number, mut heard) = chat.join();
     spawn_local(async move {
@@ -58,7 +54,7 @@ async fn broadcast(upgrade: upgrade::UpgradeFut, chat: Chat) -> Result<(), WebSo
         Ok::<(), WebSocketError>(())
     });
     let mut reader = FragmentCollectorRead::new(reader);
-    while let Ok(frame) = reader.read_frame(&mut |_| async { Ok::<(), WebSocketError>(()) }).await {
+    while let Ok(frame) = reader.read_frame(&mut |_| ready(Ok::<(), WebSocketError>(()))).await {
         if matches!(frame.opcode, OpCode::Text | OpCode::Binary) {
             chat.tell_others(number, &(frame.opcode, Bytes::copy_from_slice(&frame.payload)));
         }
