@@ -9,11 +9,15 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 
 const LISTENER: u64 = u64::MAX;
+/// Of the sizes from 16 KiB to 2 MiB the one at which large messages cost least; small ones do not care.
+const BUFFER: usize = 256 * 1024;
 
 struct Connection {
     stream: TcpStream,
     /// What the kernel would not take yet. Stays empty, and without memory, while the peer reads.
     pending: Vec<u8>,
+    /// So much of it has been taken since.
+    taken: usize,
 }
 
 fn main() -> io::Result<()> {
@@ -27,7 +31,7 @@ fn main() -> io::Result<()> {
     // A connection's place is its token; closed places are used again.
     let mut places: Vec<Option<Connection>> = Vec::new();
     let mut free = Vec::new();
-    let mut buffer = vec![0; 64 * 1024];
+    let mut buffer = vec![0; BUFFER];
     let mut events: Vec<Event> = Vec::with_capacity(1024);
     loop {
         epoll::wait(&poll, spare_capacity(&mut events), None)?;
@@ -40,7 +44,7 @@ fn main() -> io::Result<()> {
                     let flags = EventFlags::IN | EventFlags::OUT | EventFlags::ET;
                     epoll::add(&poll, &stream, EventData::new_u64(place as u64), flags)?;
                     places.resize_with(places.len().max(place + 1), || None);
-                    places[place] = Some(Connection { stream, pending: Vec::new() });
+                    places[place] = Some(Connection { stream, pending: Vec::new(), taken: 0 });
                 }
                 continue;
             }
@@ -81,13 +85,14 @@ impl Connection {
     /// Echoes what is there. Says whether the connection lives on.
     fn turn(&mut self, buffer: &mut [u8]) -> bool {
         loop {
-            if !self.pending.is_empty() {
-                match self.stream.write(&self.pending) {
-                    Ok(count) => drop(self.pending.drain(..count)),
+            while self.taken < self.pending.len() {
+                match self.stream.write(&self.pending[self.taken..]) {
+                    Ok(count) => self.taken += count,
                     Err(error) => return error.kind() == ErrorKind::WouldBlock,
                 }
-                continue;
             }
+            self.pending.clear();
+            self.taken = 0;
             let read = match self.stream.read(buffer) {
                 Ok(0) => return false,
                 Ok(count) => count,

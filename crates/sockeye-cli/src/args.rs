@@ -24,6 +24,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Demo(Demo),
     Connect(Connect),
+    Bench(sockeye_bench::Bench),
     /// Print or check the configuration
     #[command(subcommand)]
     Config(Config),

@@ -1,18 +1,34 @@
-//! Echo on tokio-websockets with its defaults, and its limit on messages raised to what `attack` sends.
-use futures_util::{SinkExt, StreamExt};
+//! tokio-websockets: replies that wait go out together, up to 64 KiB of them. Reading makes it write what is queued, so
+//! that all is read first.
+use futures_util::{FutureExt, SinkExt, StreamExt};
+use peers::{MAX_MESSAGE, Mode, serve};
 use tokio::net::TcpStream;
-use tokio_websockets::{Limits, ServerBuilder};
+use tokio_websockets::{Config, Error, Limits, Message, ServerBuilder};
+
+/// What is answered with one flush, at most.
+const BATCH: usize = 32;
 
 fn main() -> std::io::Result<()> {
-    peers::serve(echo)
+    let _the_same = Mode::of_arguments(&[Mode::Echo, Mode::Large, Mode::Idle]);
+    serve(|stream| async { drop(echo(stream).await) })
 }
 
-async fn echo(stream: TcpStream) {
-    let limits = Limits::default().max_payload_len(Some(64 * 1024 * 1024));
-    let Ok((_, mut socket)) = ServerBuilder::new().limits(limits).accept(stream).await else { return };
-    while let Some(Ok(message)) = socket.next().await {
-        if (message.is_text() || message.is_binary()) && socket.send(message).await.is_err() {
-            break;
+async fn echo(stream: TcpStream) -> Result<(), Error> {
+    let limits = Limits::default().max_payload_len(Some(MAX_MESSAGE));
+    let config = Config::default().flush_threshold(64 * 1024);
+    let (_, mut socket) = ServerBuilder::new().limits(limits).config(config).accept(stream).await?;
+    let mut batch: Vec<Message> = Vec::new();
+    while let Some(message) = socket.next().await {
+        batch.push(message?);
+        while batch.len() < BATCH
+            && let Some(Some(message)) = socket.next().now_or_never()
+        {
+            batch.push(message?);
         }
+        for message in batch.drain(..).filter(|message| message.is_text() || message.is_binary()) {
+            socket.feed(message).await?;
+        }
+        socket.flush().await?;
     }
+    Ok(())
 }

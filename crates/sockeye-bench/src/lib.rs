@@ -1,6 +1,7 @@
 //! A load generator: one thread and one epoll drive all connections, so that what is measured is the
-//! server. `load echo` measures time, `load idle` memory, `load attack` memory under two attacks; `load fanout` and
-//! `load publish` the realtime server's channels.
+//! server. `bench echo` measures time, `bench idle` memory, `bench attack` memory under two attacks; `bench fanout` and
+//! `bench publish` the realtime server's channels.
+#![forbid(unsafe_code)]
 
 mod attack;
 mod channel;
@@ -12,16 +13,16 @@ mod publish;
 mod socket;
 mod wire;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Subcommand};
 use process::Server;
 use serde::Serialize;
 use socket::Target;
 use std::error::Error;
 use std::fmt::Display;
 
-#[derive(Parser)]
-#[command(version, about = "Load for echo servers: WebSocket, or raw TCP as the floor")]
-struct Cli {
+/// `sockeye bench`: the arguments of the subcommand.
+#[derive(Args)]
+pub struct Bench {
     #[command(subcommand)]
     mode: Mode,
 }
@@ -37,35 +38,41 @@ enum Mode {
     /// Acknowledged publications: how long the answer takes
     Publish(publish::Options),
     /// What a hostile peer can make the server hold
+    #[command(hide = true)]
     #[command(subcommand)]
     Attack(attack::Attack),
 }
 
 /// What every mode needs to know.
 #[derive(Args, Clone)]
-pub struct Common {
+pub(crate) struct Common {
     /// `ws://HOST:PORT/PATH`, `http://…` or `HOST:PORT`; the host is an IPv4 address
-    pub target: Target,
+    pub(crate) target: Target,
     /// Process whose CPU time and memory are read from /proc
     #[arg(long)]
-    pub pid: Option<u32>,
+    pub(crate) pid: Option<u32>,
     /// Print one JSON object instead of lines
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
 /// Any failure of a measurement; it ends the program.
 pub type Failure = Box<dyn Error>;
 
-fn main() -> Result<(), Failure> {
-    match Cli::parse().mode {
-        Mode::Echo(options) => print(options.common.json, &echo::run(&options)?),
-        Mode::Idle(options) => print(options.common.json, &idle::run(&options)?),
-        Mode::Fanout(options) => print(options.common.json, &fanout::run(&options)?),
-        Mode::Publish(options) => print(options.common.json, &publish::run(&options)?),
+/// Measures, and prints what was found.
+///
+/// # Errors
+///
+/// When the server cannot be reached, or answers late or wrong.
+pub fn run(bench: &Bench) -> Result<(), Failure> {
+    match &bench.mode {
+        Mode::Echo(options) => print(options.common.json, &echo::run(options)?),
+        Mode::Idle(options) => print(options.common.json, &idle::run(options)?),
+        Mode::Fanout(options) => print(options.common.json, &fanout::run(options)?),
+        Mode::Publish(options) => print(options.common.json, &publish::run(options)?),
         Mode::Attack(attack) => match attack {
-            attack::Attack::Header(options) => print(options.common.json, &attack::header(&options)?),
-            attack::Attack::Pings(options) => print(options.common.json, &attack::pings(&options)?),
+            attack::Attack::Header(options) => print(options.common.json, &attack::header(options)?),
+            attack::Attack::Pings(options) => print(options.common.json, &attack::pings(options)?),
         },
     }
 }
@@ -85,7 +92,7 @@ impl Common {
     /// # Errors
     ///
     /// When no `--pid` was given.
-    pub fn server(&self) -> Result<Server, Failure> {
+    pub(crate) fn server(&self) -> Result<Server, Failure> {
         Ok(Server::new(self.pid.ok_or("this mode reads the server's memory: give --pid")?))
     }
 }

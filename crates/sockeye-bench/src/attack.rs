@@ -14,7 +14,7 @@ const STUCK: Duration = Duration::from_secs(2);
 const RETRY: Duration = Duration::from_millis(5);
 
 #[derive(clap::Subcommand)]
-pub enum Attack {
+pub(crate) enum Attack {
     /// Frame headers that announce much, with nothing behind them
     Header(HeaderOptions),
     /// Pings from a peer that never reads
@@ -22,9 +22,9 @@ pub enum Attack {
 }
 
 #[derive(clap::Args)]
-pub struct HeaderOptions {
+pub(crate) struct HeaderOptions {
     #[command(flatten)]
-    pub common: Common,
+    pub(crate) common: Common,
     #[arg(long, default_value_t = 1_000)]
     connections: usize,
     /// Length in the header; the server's limits must allow it, or it just closes
@@ -33,9 +33,9 @@ pub struct HeaderOptions {
 }
 
 #[derive(clap::Args)]
-pub struct PingOptions {
+pub(crate) struct PingOptions {
     #[command(flatten)]
-    pub common: Common,
+    pub(crate) common: Common,
     #[arg(long, default_value_t = 100_000)]
     pings: usize,
     /// Bytes in each ping
@@ -45,7 +45,7 @@ pub struct PingOptions {
 
 /// Memory of the server in bytes.
 #[derive(Serialize)]
-pub struct HeaderReport {
+pub(crate) struct HeaderReport {
     connections: usize,
     announced: u64,
     header_bytes: usize,
@@ -59,7 +59,7 @@ pub struct HeaderReport {
 
 /// Memory of the server in bytes, above what it had with this one connection before the first ping.
 #[derive(Serialize)]
-pub struct PingReport {
+pub(crate) struct PingReport {
     pings: usize,
     /// Pings that the kernel took; fewer when the server stopped reading.
     sent: usize,
@@ -72,7 +72,7 @@ pub struct PingReport {
 /// # Errors
 ///
 /// When a connection fails.
-pub fn header(options: &HeaderOptions) -> Result<HeaderReport, Failure> {
+pub(crate) fn header(options: &HeaderOptions) -> Result<HeaderReport, Failure> {
     let server = options.common.server()?;
     let empty = server.settled_memory()?;
     let mut streams = (0..options.connections)
@@ -97,7 +97,7 @@ pub fn header(options: &HeaderOptions) -> Result<HeaderReport, Failure> {
 /// # Errors
 ///
 /// When the connection fails.
-pub fn pings(options: &PingOptions) -> Result<PingReport, Failure> {
+pub(crate) fn pings(options: &PingOptions) -> Result<PingReport, Failure> {
     /// Pings in one write.
     const BATCH: usize = 1_000;
     let server = options.common.server()?;

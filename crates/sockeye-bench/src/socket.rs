@@ -14,7 +14,7 @@ const HEAD_LIMIT: usize = 16 * 1024;
 
 /// Where the server is.
 #[derive(Clone, Debug)]
-pub struct Target {
+pub(crate) struct Target {
     address: SocketAddrV4,
     path: String,
 }
@@ -35,7 +35,7 @@ impl FromStr for Target {
 /// # Errors
 ///
 /// When the kernel refuses.
-pub fn open(target: &Target, source: Ipv4Addr) -> Result<TcpStream, Failure> {
+pub(crate) fn open(target: &Target, source: Ipv4Addr) -> Result<TcpStream, Failure> {
     let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     bind(&socket, &SocketAddrV4::new(source, 0))?;
     connect(&socket, &target.address).map_err(|error| format!("connect to {}: {error}", target.address))?;
@@ -51,7 +51,7 @@ pub fn open(target: &Target, source: Ipv4Addr) -> Result<TcpStream, Failure> {
 /// # Errors
 ///
 /// When the server does not answer with 101 and the right key, or sends anything after it.
-pub fn open_websocket(target: &Target, source: Ipv4Addr) -> Result<TcpStream, Failure> {
+pub(crate) fn open_websocket(target: &Target, source: Ipv4Addr) -> Result<TcpStream, Failure> {
     let mut stream = open(target, source)?;
     stream.write_all(wire::handshake(&target.address.to_string(), &target.path).as_bytes())?;
     let mut head = Vec::new();
@@ -73,7 +73,7 @@ pub fn open_websocket(target: &Target, source: Ipv4Addr) -> Result<TcpStream, Fa
 
 /// The source address of connection `index`: loopback addresses in turn, so that many connections to
 /// one port do not run out of local ports.
-pub fn source(index: usize) -> Ipv4Addr {
+pub(crate) fn source(index: usize) -> Ipv4Addr {
     const SOURCES: [u8; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
     Ipv4Addr::new(127, 0, 0, SOURCES.get(index % SOURCES.len()).copied().unwrap_or(1))
 }

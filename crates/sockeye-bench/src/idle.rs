@@ -9,9 +9,9 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 #[derive(clap::Args)]
-pub struct Options {
+pub(crate) struct Options {
     #[command(flatten)]
-    pub common: Common,
+    pub(crate) common: Common,
     /// No handshake: what a plain TCP echo holds
     #[arg(long)]
     raw: bool,
@@ -27,7 +27,7 @@ pub struct Options {
 
 /// Memory of the server in bytes, above the empty server before the first connection.
 #[derive(Serialize)]
-pub struct Report {
+pub(crate) struct Report {
     connections: usize,
     empty: Memory,
     after_handshake: Memory,
@@ -40,7 +40,7 @@ pub struct Report {
 /// # Errors
 ///
 /// When a connection fails or a reply is not what was sent.
-pub fn run(options: &Options) -> Result<Report, Failure> {
+pub(crate) fn run(options: &Options) -> Result<Report, Failure> {
     let server = options.common.server()?;
     let wire = if options.raw { Wire::raw(options.payload) } else { Wire::websocket(wire::BINARY, options.payload) };
     let open = if options.raw { socket::open } else { socket::open_websocket };

@@ -3,7 +3,7 @@
 /// The sample nonce of RFC 6455, section 1.3. The server cannot know that it is always the same.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 /// What section 1.3 says must come back for `KEY`; so the load generator needs no SHA-1.
-pub const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+pub(crate) const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 const FIN: u8 = 0x80;
@@ -12,36 +12,36 @@ const MASKED: u8 = 0x80;
 const LENGTH_16: u8 = 0x7e;
 const LENGTH_64: u8 = 0x7f;
 
-pub const TEXT: u8 = 0x1;
-pub const BINARY: u8 = 0x2;
-pub const PING: u8 = 0x9;
+pub(crate) const TEXT: u8 = 0x1;
+pub(crate) const BINARY: u8 = 0x2;
+pub(crate) const PING: u8 = 0x9;
 
 /// What one message looks like in each direction.
-pub struct Wire {
+pub(crate) struct Wire {
     /// Sent to the server for one message.
-    pub request: Vec<u8>,
+    pub(crate) request: Vec<u8>,
     /// Expected from the server for one message.
-    pub reply: Vec<u8>,
+    pub(crate) reply: Vec<u8>,
     /// Whether a ping may stand between two replies.
-    pub pings: bool,
+    pub(crate) pings: bool,
 }
 
 impl Wire {
     /// WebSocket: a masked frame there, an unmasked frame back.
-    pub fn websocket(opcode: u8, payload: usize) -> Self {
+    pub(crate) fn websocket(opcode: u8, payload: usize) -> Self {
         let payload = self::payload(payload);
         Self { request: client_frame(opcode, &payload), reply: server_frame(opcode, &payload), pings: true }
     }
 
     /// No protocol: as many bytes as the WebSocket request would have, there and back.
-    pub fn raw(payload: usize) -> Self {
+    pub(crate) fn raw(payload: usize) -> Self {
         let request = client_frame(BINARY, &self::payload(payload));
         Self { reply: request.clone(), request, pings: false }
     }
 }
 
 /// The opening handshake of section 4.1.
-pub fn handshake(host: &str, path: &str) -> String {
+pub(crate) fn handshake(host: &str, path: &str) -> String {
     format!(
         "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n"
@@ -49,14 +49,14 @@ pub fn handshake(host: &str, path: &str) -> String {
 }
 
 /// A masked frame as a client sends it.
-pub fn client_frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn client_frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = client_header(opcode, payload.len() as u64);
     frame.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
     frame
 }
 
 /// The header alone, with its mask: 6, 8 or 14 bytes.
-pub fn client_header(opcode: u8, length: u64) -> Vec<u8> {
+pub(crate) fn client_header(opcode: u8, length: u64) -> Vec<u8> {
     let mut frame = header(opcode, MASKED, length);
     frame.extend(MASK);
     frame

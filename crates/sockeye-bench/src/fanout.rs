@@ -1,5 +1,5 @@
 //! One publisher, many subscribers. Closed loop: the next publication leaves when all have the one before, or as many
-//! before it as may be in flight.
+//! before it as may be in flight. Paced: they leave at a fixed rate, and time counts from when each was due.
 
 use crate::channel::{self, Frames};
 use crate::echo::{LONGEST_NS, float};
@@ -17,16 +17,22 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
+const PATIENCE: Duration = Duration::from_secs(10);
 const CHANNEL: &str = "bench";
 
 #[derive(clap::Args)]
-pub struct Options {
+pub(crate) struct Options {
     #[command(flatten)]
-    pub common: Common,
+    pub(crate) common: Common,
     /// Plain TCP: what the publisher sends goes to all others as it is; so many bytes for each publication
     #[arg(long, value_name = "BYTES")]
     raw: Option<usize>,
+    /// No subprotocol: the server passes on what one connection sends to all others, not to the sender
+    #[arg(long, conflicts_with = "raw")]
+    broadcast: bool,
+    /// Publications a second, whether those before have arrived or not; without it the next leaves when one has
+    #[arg(long, value_name = "RATE", alias = "rate", conflicts_with = "in_flight")]
+    paced: Option<f64>,
     #[arg(long, default_value_t = 1000)]
     subscribers: usize,
     /// Bytes of JSON in each publication
@@ -42,11 +48,13 @@ pub struct Options {
 }
 
 #[derive(Serialize)]
-pub struct Report {
+pub(crate) struct Report {
     subscribers: usize,
     payload: usize,
     in_flight: u16,
     raw: bool,
+    broadcast: bool,
+    paced: Option<f64>,
     /// Of the last delivery, with its header.
     delivery_bytes: usize,
     seconds: f64,
@@ -57,12 +65,13 @@ pub struct Report {
     /// From the publication to the last of its deliveries.
     p50_us: f64,
     p99_us: f64,
+    max_us: f64,
 }
 
 /// # Errors
 ///
 /// When a connection fails, or a delivery is late or not what was published.
-pub fn run(options: &Options) -> Result<Report, Failure> {
+pub(crate) fn run(options: &Options) -> Result<Report, Failure> {
     let mut load = Load::open(options)?;
     load.drive(Duration::from_secs_f64(options.warm_up))?;
     load.fan_outs_ns.reset();
@@ -80,6 +89,8 @@ pub fn run(options: &Options) -> Result<Report, Failure> {
         payload: options.payload,
         in_flight: options.in_flight,
         raw: options.raw.is_some(),
+        broadcast: options.broadcast,
+        paced: options.paced,
         delivery_bytes: load.delivery_bytes,
         seconds,
         deliveries,
@@ -88,6 +99,7 @@ pub fn run(options: &Options) -> Result<Report, Failure> {
         busy: cpu_ns.map(|ns| ns / (seconds * 1e9)),
         p50_us: us(0.5),
         p99_us: us(0.99),
+        max_us: us(1.0),
     })
 }
 
@@ -100,6 +112,8 @@ struct Load {
     data: Vec<u8>,
     raw: Option<usize>,
     in_flight: u16,
+    /// Time between two publications, where they leave at a rate.
+    every: Option<Duration>,
     subscribers: Vec<Subscriber>,
     /// The publications on their way: when each left, and how many have it still to come.
     under_way: VecDeque<(Instant, usize)>,
@@ -126,6 +140,7 @@ impl Load {
         for index in 0..options.subscribers {
             let stream = match options.raw {
                 Some(_) => socket::open(target, socket::source(index))?,
+                None if options.broadcast => socket::open_websocket(target, socket::source(index))?,
                 None => channel::subscriber(target, index, CHANNEL)?,
             };
             stream.set_nonblocking(true)?;
@@ -139,6 +154,7 @@ impl Load {
         let data = channel::data(options.payload);
         let publication = match options.raw {
             Some(bytes) => wire::client_frame(wire::BINARY, &vec![b'x'; bytes]).into_iter().take(bytes).collect(),
+            None if options.broadcast => wire::client_frame(wire::TEXT, data.as_bytes()),
             None => channel::publish(CHANNEL, &data, None),
         };
         Ok(Self {
@@ -148,6 +164,7 @@ impl Load {
             data: data.into_bytes(),
             raw: options.raw,
             in_flight: options.in_flight,
+            every: options.paced.map(|rate| Duration::from_secs_f64(1.0 / rate.max(0.001))),
             subscribers,
             under_way: VecDeque::new(),
             first: 0,
@@ -158,14 +175,31 @@ impl Load {
 
     /// Publishes until the time is over and everybody has everything.
     fn drive(&mut self, duration: Duration) -> Result<(), Failure> {
-        let end = Instant::now() + duration;
-        for _ in 0..self.in_flight {
-            self.publish()?;
+        let start = Instant::now();
+        let end = start + duration;
+        let mut due = start;
+        if self.every.is_none() {
+            for _ in 0..self.in_flight {
+                self.publish(Instant::now())?;
+            }
         }
+        let mut heard = start;
         let mut buffer = vec![0; 256 * 1024];
         let mut events: Vec<Event> = Vec::with_capacity(1024);
-        while !self.under_way.is_empty() {
-            if epoll::wait(&self.poll, spare_capacity(&mut events), Some(&PATIENCE))? == 0 {
+        loop {
+            while let Some(every) = self.every.filter(|_| due < end && due <= Instant::now()) {
+                self.publish(due)?;
+                due += every;
+            }
+            let publishing = self.every.is_some() && due < end;
+            if self.under_way.is_empty() && !publishing {
+                return Ok(());
+            }
+            let wait = if publishing { due.saturating_duration_since(Instant::now()).min(PATIENCE) } else { PATIENCE };
+            let wait = Timespec::try_from(wait)?;
+            if epoll::wait(&self.poll, spare_capacity(&mut events), Some(&wait))? > 0 {
+                heard = Instant::now();
+            } else if !self.under_way.is_empty() && heard.elapsed() >= PATIENCE {
                 return Err("deliveries are missing for 10 s".into());
             }
             for event in events.drain(..) {
@@ -176,16 +210,15 @@ impl Load {
                 self.fan_outs_ns.record(ns.clamp(1_000, LONGEST_NS))?;
                 self.under_way.pop_front();
                 self.first += 1;
-                if Instant::now() < end {
-                    self.publish()?;
+                if self.every.is_none() && Instant::now() < end {
+                    self.publish(Instant::now())?;
                 }
             }
         }
-        Ok(())
     }
 
-    fn publish(&mut self) -> Result<(), Failure> {
-        self.under_way.push_back((Instant::now(), self.subscribers.len()));
+    fn publish(&mut self, since: Instant) -> Result<(), Failure> {
+        self.under_way.push_back((since, self.subscribers.len()));
         Ok(self.publisher.write_all(&self.publication)?)
     }
 

@@ -18,9 +18,9 @@ use std::time::{Duration, Instant};
 const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 
 #[derive(clap::Args)]
-pub struct Options {
+pub(crate) struct Options {
     #[command(flatten)]
-    pub common: Common,
+    pub(crate) common: Common,
     #[arg(long, default_value_t = 100)]
     connections: usize,
     /// Bytes of JSON in each publication
@@ -34,7 +34,7 @@ pub struct Options {
 }
 
 #[derive(Serialize)]
-pub struct Report {
+pub(crate) struct Report {
     connections: usize,
     payload: usize,
     seconds: f64,
@@ -56,7 +56,7 @@ struct Publisher {
 /// # Errors
 ///
 /// When a connection fails, or a publication is refused or not answered.
-pub fn run(options: &Options) -> Result<Report, Failure> {
+pub(crate) fn run(options: &Options) -> Result<Report, Failure> {
     let poll = epoll::create(CreateFlags::CLOEXEC)?;
     let data = channel::data(options.payload);
     let mut publishers = Vec::with_capacity(options.connections);

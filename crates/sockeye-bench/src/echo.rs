@@ -20,12 +20,12 @@ use std::time::{Duration, Instant};
 const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 const READ_BUFFER: usize = 256 * 1024;
 /// Round trips are recorded from 1 us to a minute, to three digits.
-pub const LONGEST_NS: u64 = 60_000_000_000;
+pub(crate) const LONGEST_NS: u64 = 60_000_000_000;
 
 #[derive(clap::Args)]
-pub struct Options {
+pub(crate) struct Options {
     #[command(flatten)]
-    pub common: Common,
+    pub(crate) common: Common,
     /// No handshake and no frames: the same number of bytes to a plain TCP echo
     #[arg(long)]
     raw: bool,
@@ -52,7 +52,7 @@ pub struct Options {
 }
 
 #[derive(Serialize)]
-pub struct Report {
+pub(crate) struct Report {
     connections: usize,
     payload: usize,
     in_flight: u16,
@@ -73,7 +73,7 @@ pub struct Report {
 /// # Errors
 ///
 /// When a connection fails, a reply is late or a reply is not what was sent.
-pub fn run(options: &Options) -> Result<Report, Failure> {
+pub(crate) fn run(options: &Options) -> Result<Report, Failure> {
     let mut load = Load::open(options)?;
     load.drive(Duration::from_secs_f64(options.warm_up), u64::MAX)?;
     let server = options.common.pid.map(Server::new);
@@ -296,7 +296,7 @@ impl fmt::Display for Report {
 
 /// Counts far below 2^53, for division.
 #[expect(clippy::cast_precision_loss, reason = "exact below 2^53")]
-pub fn float(count: u64) -> f64 {
+pub(crate) fn float(count: u64) -> f64 {
     count as f64
 }
 

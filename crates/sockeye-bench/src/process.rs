@@ -16,21 +16,21 @@ const SETTLE_AGREE: usize = 4;
 
 /// The process under test.
 #[derive(Clone, Copy)]
-pub struct Server {
+pub(crate) struct Server {
     pid: u32,
 }
 
 /// Memory that the process alone has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Memory {
+pub(crate) struct Memory {
     /// `Private_Clean + Private_Dirty` of `/proc/PID/smaps_rollup`, in bytes.
-    pub private: i64,
+    pub(crate) private: i64,
     /// `RssAnon` of `/proc/PID/status`, in bytes: without what files back.
-    pub anonymous: i64,
+    pub(crate) anonymous: i64,
 }
 
 impl Server {
-    pub fn new(pid: u32) -> Self {
+    pub(crate) fn new(pid: u32) -> Self {
         Self { pid }
     }
 
@@ -40,7 +40,7 @@ impl Server {
     /// # Errors
     ///
     /// When the process is gone.
-    pub fn cpu_ns(self) -> Result<u64, Failure> {
+    pub(crate) fn cpu_ns(self) -> Result<u64, Failure> {
         let mut sum = 0;
         for task in fs::read_dir(format!("/proc/{}/task", self.pid))? {
             let text = fs::read_to_string(task?.path().join("schedstat"))?;
@@ -53,7 +53,7 @@ impl Server {
     /// # Errors
     ///
     /// When the process is gone.
-    pub fn memory(self) -> Result<Memory, Failure> {
+    pub(crate) fn memory(self) -> Result<Memory, Failure> {
         let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid))?;
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid))?;
         let private = kilobytes(&rollup, "Private_Clean:")? + kilobytes(&rollup, "Private_Dirty:")?;
@@ -65,7 +65,7 @@ impl Server {
     /// # Errors
     ///
     /// When the process is gone.
-    pub fn settled_memory(self) -> Result<Memory, Failure> {
+    pub(crate) fn settled_memory(self) -> Result<Memory, Failure> {
         let mut last = self.memory()?;
         let mut agree = 1;
         for _ in 0..SETTLE_STEPS {
@@ -91,7 +91,7 @@ impl Sub for Memory {
 
 impl Memory {
     /// The share of one among `count`.
-    pub fn per(self, count: usize) -> Self {
+    pub(crate) fn per(self, count: usize) -> Self {
         let count = i64::try_from(count).unwrap_or(i64::MAX).max(1);
         Self { private: self.private / count, anonymous: self.anonymous / count }
     }

@@ -8,13 +8,14 @@ use std::net::TcpStream;
 /// More than any reply that is waited for here.
 const REPLY_LIMIT: usize = 64 * 1024;
 const FIN_TEXT: u8 = 0x80 | wire::TEXT;
+const FIN_BINARY: u8 = 0x80 | wire::BINARY;
 
 /// Opens a session and subscribes it; both are answered when this returns.
 ///
 /// # Errors
 ///
 /// When the server refuses either.
-pub fn subscriber(target: &Target, index: usize, channel: &str) -> Result<TcpStream, Failure> {
+pub(crate) fn subscriber(target: &Target, index: usize, channel: &str) -> Result<TcpStream, Failure> {
     let mut stream = socket::open_websocket(target, socket::source(index))?;
     let command = format!(r#"{{"id":1,"subscribe":"{channel}"}}"#);
     stream.write_all(&wire::client_frame(wire::TEXT, command.as_bytes()))?;
@@ -32,32 +33,32 @@ pub fn subscriber(target: &Target, index: usize, channel: &str) -> Result<TcpStr
 }
 
 /// The payload of a publication: a JSON string of so many bytes.
-pub fn data(bytes: usize) -> String {
+pub(crate) fn data(bytes: usize) -> String {
     let text: String = ('a'..='z').cycle().take(bytes.saturating_sub(2)).collect();
     format!("\"{text}\"")
 }
 
 /// The frame with which a client publishes; with an id it is answered.
-pub fn publish(channel: &str, data: &str, id: Option<u64>) -> Vec<u8> {
+pub(crate) fn publish(channel: &str, data: &str, id: Option<u64>) -> Vec<u8> {
     let id = id.map_or(String::new(), |id| format!(r#""id":{id},"#));
     wire::client_frame(wire::TEXT, format!(r#"{{{id}"publish":"{channel}","data":{data}}}"#).as_bytes())
 }
 
 /// Takes a server's frames apart, in any split.
 #[derive(Default)]
-pub struct Frames {
+pub(crate) struct Frames {
     head: Vec<u8>,
     body: Vec<u8>,
     missing: Option<usize>,
 }
 
 impl Frames {
-    /// Hands out the payload of each text frame that is complete.
+    /// Hands out the payload of each message that is complete.
     ///
     /// # Errors
     ///
-    /// When something else than text, ping or pong comes.
-    pub fn take(&mut self, mut bytes: &[u8], mut text: impl FnMut(&[u8])) -> Result<(), Failure> {
+    /// When something else than a message, ping or pong comes.
+    pub(crate) fn take(&mut self, mut bytes: &[u8], mut text: impl FnMut(&[u8])) -> Result<(), Failure> {
         while !bytes.is_empty() || self.missing == Some(0) {
             let Some(missing) = self.missing else {
                 let (first, rest) = bytes.split_first().ok_or("no byte")?;
@@ -84,7 +85,7 @@ impl Frames {
                 &self.body
             };
             match self.head.first() {
-                Some(&FIN_TEXT) => text(whole),
+                Some(&(FIN_TEXT | FIN_BINARY)) => text(whole),
                 Some(0x89 | 0x8a) => {}
                 _ => return Err(format!("frame {:?}: {}", self.head, whole.escape_ascii()).into()),
             }
