@@ -212,7 +212,7 @@ mod tests {
     use sockeye::{Client, CloseCode, OriginPolicy};
     use tokio::{
         io::{AsyncReadExt, DuplexStream, duplex},
-        task::LocalSet,
+        runtime::{Builder, LocalOptions},
     };
     use tokio_util::sync::CancellationToken;
 
@@ -228,9 +228,9 @@ mod tests {
 
     /// Runs a test on the clock that stands still, with the client's end of a connection to a server of all demos.
     fn with_connection(test: impl AsyncFnOnce(DuplexStream)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-        let _within = runtime.enter();
-        LocalSet::new().block_on(&runtime, async { test(connection().await).await });
+        let runtime =
+            Builder::new_current_thread().enable_all().start_paused(true).build_local(LocalOptions::default()).unwrap();
+        runtime.block_on(async { test(connection().await).await });
     }
 
     async fn connection() -> DuplexStream {

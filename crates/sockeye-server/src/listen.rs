@@ -3,7 +3,7 @@
 use std::{
     fmt, io,
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, mpsc},
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -15,7 +15,7 @@ use sockeye::{
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
-    task::LocalSet,
+    runtime::{Builder, LocalOptions},
     time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -188,17 +188,23 @@ fn listener(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListen
 }
 
 fn start_worker(index: usize, listener: std::net::TcpListener, plan: Plan, door: Door) -> io::Result<JoinHandle<()>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    thread::Builder::new().name(format!("sockeye-{index}")).spawn(move || {
-        // What is left of the tasks at the end is dropped within the runtime.
-        let _within = runtime.enter();
-        LocalSet::new().block_on(&runtime, async move {
+    let (tell, told) = mpsc::sync_channel(1);
+    let worker = thread::Builder::new().name(format!("sockeye-{index}")).spawn(move || {
+        // One that runs local tasks itself: a `LocalSet` would schedule each of them a second time.
+        let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+            Ok(runtime) => runtime,
+            Err(error) => return drop(tell.send(Err(error))),
+        };
+        let _ = tell.send(Ok(()));
+        runtime.block_on(async move {
             match TcpListener::from_std(listener) {
                 Ok(listener) => work(listener, plan.begin(), door).await,
                 Err(error) => warn!("a listener cannot be used: {error}"),
             }
         });
-    })
+    })?;
+    told.recv().map_err(io::Error::other)??;
+    Ok(worker)
 }
 
 /// How a WebSocket of the hub is opened: in our own subprotocol, or without one.

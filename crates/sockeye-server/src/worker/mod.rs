@@ -136,7 +136,7 @@ pub(crate) fn plan(options: &ServerOptions, common: &Common, permit: Arc<dyn Per
 }
 
 impl Plan {
-    /// Begins to work, on this thread, in a [`LocalSet`](tokio::task::LocalSet).
+    /// Begins to work, on this thread, in a [`LocalRuntime`](tokio::runtime::LocalRuntime).
     pub(crate) fn begin(self) -> Worker {
         let HubPlan { workers, namespaces, options, store, permit, limits, calls, everybody, api } = self.hub;
         let hub = Hub::new(worker_id(self.index), workers, namespaces, options, Box::new(|| rand::rng().random()));

@@ -14,7 +14,7 @@ use sockeye_hub::{
 };
 use tokio::{
     io::{DuplexStream, duplex},
-    task::LocalSet,
+    runtime::{Builder, LocalOptions},
     time::{Instant, timeout},
 };
 
@@ -39,9 +39,9 @@ fn with_plans(permit: impl Permit + 'static, test: impl AsyncFnOnce(Vec<Plan>)) 
         tls: None,
         stop: CancellationToken::new(),
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-    let _within = runtime.enter();
-    LocalSet::new().block_on(&runtime, async {
+    let runtime =
+        Builder::new_current_thread().enable_all().start_paused(true).build_local(LocalOptions::default()).unwrap();
+    runtime.block_on(async {
         test(plan(&options, &common, Arc::new(permit)).unwrap()).await;
     });
 }
