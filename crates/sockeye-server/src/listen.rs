@@ -3,6 +3,7 @@
 use std::{
     fmt, io,
     net::SocketAddr,
+    pin::pin,
     sync::{Arc, mpsc},
     thread::{self, JoinHandle},
     time::Duration,
@@ -240,7 +241,8 @@ async fn accept(listener: &TcpListener, worker: &Worker, gate: &Arc<Gate>) {
                     let ticket = visit.wait_for_room().await;
                     let stop = worker.stop().clone();
                     let serving = exchange::serve(stream, worker.clone(), ticket);
-                    worker.tasks.spawn_local(async move { stop.run_until_cancelled(serving).await });
+                    // Pinned here, since `run_until_cancelled` would keep it twice, and it has the size of an HTTP exchange.
+                    worker.tasks.spawn_local(async move { stop.run_until_cancelled(pin!(serving)).await });
                 }
                 // To say so in TLS would be the work that is not to be done.
                 None if worker.tls().is_some() => drop(stream),

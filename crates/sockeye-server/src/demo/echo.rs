@@ -1,35 +1,75 @@
 //! Echo: every message comes back as it was.
-use std::pin::pin;
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
 
-use sockeye::{CloseCode, WebSocket};
-use tokio_util::sync::CancellationToken;
+use sockeye::{CloseCode, Message, WebSocket};
 use tracing::debug;
 
-use crate::exchange::Io;
+use super::room::ENOUGH;
+use crate::{exchange::Io, worker::Goodbye};
 
-pub(crate) async fn run<S: Io>(socket: &mut WebSocket<S>, stop: &CancellationToken) {
-    let mut stopped = pin!(stop.cancelled());
-    loop {
-        let received = tokio::select! {
-            biased;
-            received = socket.recv() => received,
-            () = &mut stopped => {
-                // However it ends now, this client is gone.
-                let _ = socket.close(CloseCode::GOING_AWAY, "the server is stopping").await;
-                return;
+/// The task of one connection. Written by hand, since it is most of what an idle connection costs: as an `async fn` it has
+/// room for every future it may ever await, which is as much again.
+pub(crate) struct Echo<S, T> {
+    socket: WebSocket<S>,
+    goodbye: Goodbye,
+    /// The closing handshake goes on that the goodbye has begun.
+    is_leaving: bool,
+    _ticket: T,
+}
+
+impl<S: Io, T> Echo<S, T> {
+    /// `ticket` is dropped at the end.
+    pub(crate) fn new(socket: WebSocket<S>, goodbye: Goodbye, ticket: T) -> Self {
+        Self { socket, goodbye, is_leaving: false, _ticket: ticket }
+    }
+
+    /// Ready at the end: `Ok` after a clean close.
+    fn poll_echo(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), sockeye::Error>> {
+        loop {
+            // Who does not take the echoes is not asked for more of them.
+            let received = if !self.is_leaving && self.socket.buffered_amount() > ENOUGH {
+                self.socket.poll_ready(cx)?.map(|()| None)
+            } else {
+                match self.socket.poll_recv(cx)? {
+                    Poll::Ready(None) => return Poll::Ready(Ok(())),
+                    received => received,
+                }
+            };
+            match received {
+                Poll::Ready(Some(_)) if self.is_leaving => {}
+                Poll::Ready(Some(message)) => self.answer(message)?,
+                Poll::Ready(None) => {}
+                Poll::Pending if self.is_leaving => return Poll::Pending,
+                Poll::Pending => {
+                    ready!(self.goodbye.poll_said(cx));
+                    self.is_leaving = true;
+                    self.socket.start_close(CloseCode::GOING_AWAY, "the server is stopping");
+                }
             }
-        };
-        let mut next = match received {
-            Ok(Some(message)) => Some(message),
-            Ok(None) => return,
-            Err(error) => return debug!(code = error.code(), "echo ended: {error}"),
-        };
-        // The echoes of messages that came together are queued, and leave together when `recv` waits.
-        while let Some(message) = next {
-            if let Err(error) = socket.feed(message).await {
-                return debug!(code = error.code(), "echo ended: {error}");
-            }
-            next = socket.try_recv();
         }
+    }
+
+    /// The echoes of messages that came together are queued, and leave together when the socket waits.
+    fn answer(&mut self, first: Message) -> Result<(), sockeye::Error> {
+        let mut next = Some(first);
+        while let Some(message) = next {
+            self.socket.try_send(message)?;
+            next = if self.socket.buffered_amount() > ENOUGH { None } else { self.socket.try_recv() };
+        }
+        Ok(())
+    }
+}
+
+impl<S: Io, T: Unpin> Future for Echo<S, T> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if let Err(error) = ready!(self.poll_echo(cx)) {
+            debug!(code = error.code(), "echo ended: {error}");
+        }
+        Poll::Ready(())
     }
 }

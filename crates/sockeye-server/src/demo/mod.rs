@@ -19,7 +19,7 @@ use self::{
     cursors::Pointers,
     feed::{Feed, Place},
 };
-pub(crate) use self::{chat::run as chat, cursors::run as cursors, echo::run as echo};
+pub(crate) use self::{chat::run as chat, cursors::run as cursors, echo::Echo};
 use crate::{Demo, ServerOptions, routes::Routes, worker::Local};
 
 /// How the demos of one server are reached, for all its workers.

@@ -1,6 +1,7 @@
 //! A worker: one core, its runtime, its connections and its hub.
 mod crew;
 mod expiry;
+mod goodbye;
 mod lanes;
 mod local;
 mod pump;
@@ -24,17 +25,19 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub(crate) use self::{
     crew::{Crew, Outlet, Put},
     expiry::Expiry,
+    goodbye::Goodbye,
     local::Local,
     pump::Errand,
 };
 use self::{
+    goodbye::Goodbyes,
     lanes::{Inward, Outward, lanes, worker_id},
     pump::{MAX_ERRANDS, pump},
 };
 use crate::{
     Calls, ServerOptions, SessionLimits, Site,
     api::{self, Api},
-    demo::{self, Demos, Places, Seat},
+    demo::{self, Demos, Echo, Places, Seat},
     dialect::json::Json,
     exchange::Io,
     permit::Permit,
@@ -87,6 +90,7 @@ pub(crate) struct Worker {
     common: Rc<Common>,
     pub(crate) local: Rc<Local>,
     demos: Rc<Places>,
+    goodbyes: Rc<Goodbyes>,
     /// Everything that runs for a connection, so that stopping can wait for it.
     pub(crate) tasks: TaskTracker,
     /// Every worker of the server, this one too.
@@ -143,8 +147,8 @@ impl Plan {
         let crew = Crew::new(self.index, self.outward, store, permit, Arc::clone(&limits));
         let local = Rc::new(Local::new(hub, crew, limits, calls));
         spawn_local(pump(Rc::clone(&local), self.inward, self.replies, self.errands));
-        let (demos, tasks) = (Rc::default(), TaskTracker::new());
-        Worker { common: Rc::new(self.common), local, demos, tasks, everybody, api }
+        let (demos, goodbyes, tasks) = (Rc::default(), Rc::default(), TaskTracker::new());
+        Worker { common: Rc::new(self.common), local, demos, goodbyes, tasks, everybody, api }
     }
 }
 
@@ -193,10 +197,7 @@ impl Worker {
         // Tasks that own the socket and lend it: an argument of an `async fn` is kept twice in its future.
         match seat {
             Seat::Hub => self.tasks.spawn_local(session::converse(socket, Json, Rc::clone(&self.local), ticket)),
-            Seat::Echo => self.tasks.spawn_local(async move {
-                demo::echo(&mut socket, &stop).await;
-                drop(ticket);
-            }),
+            Seat::Echo => self.tasks.spawn_local(Echo::new(socket, self.goodbyes.listen(), ticket)),
             Seat::Chat(feed) => self.tasks.spawn_local(async move {
                 demo::chat(&feed, &mut socket, &stop).await;
                 drop(ticket);
@@ -231,8 +232,9 @@ impl Worker {
         said
     }
 
-    /// The server stops: every client of the hub is told.
+    /// The server stops: every client of the hub is told, and of the echo.
     pub(crate) fn say_goodbye(&self) {
+        self.goodbyes.say();
         self.local.stop();
     }
 
