@@ -26,7 +26,7 @@ use crate::{Farewell, Frame, Framing};
 /// [`poll_event`](Self::poll_event)). After each change
 ///
 /// 1. take events until there is none,
-/// 2. for the receiver, if there is one, take output until [`Output::Wait`],
+/// 2. for the receiver, if there is one, take output until [`Output::Wait`] or its end,
 /// 3. set a timer to [`deadline`](Self::deadline), and call [`handle_timeout`](Self::handle_timeout) when it fires.
 ///
 /// Who has attached a receiver detaches it, once, however its response ended: nothing else says that it is gone.
@@ -53,8 +53,7 @@ use crate::{Farewell, Frame, Framing};
 /// let now = Instant::now();
 /// let mut conversation = Conversation::new(now, Arc::new(Config::sockjs()));
 /// let poll = conversation.attach(now, sockjs::Transport::Xhr, ReceiverKind::Poll, Resume::Unchecked)?;
-/// assert_eq!(conversation.poll_output(poll, now, 65536), Output::Write("o\n".into()));
-/// assert_eq!(conversation.poll_output(poll, now, 65536), Output::End);
+/// assert_eq!(conversation.poll_output(poll, now, 65536), Output::Last("o\n".into()));
 /// # Ok::<(), sockeye_pipe::AttachError>(())
 /// ```
 #[derive(Debug)]
@@ -63,7 +62,7 @@ pub struct Conversation<F> {
     state: State,
     slot: Slot<F>,
     /// A receiver that another took the place of, and what it is still to be told.
-    replaced: Option<(ReceiverId, Option<Bytes>)>,
+    replaced: Option<(ReceiverId, Bytes)>,
     receivers: u64,
     outgoing: Outgoing,
     incoming: Incoming,
@@ -90,8 +89,8 @@ enum State {
 pub enum Output {
     /// Write these bytes, and flush.
     Write(Bytes),
-    /// End, as a response ends that is whole.
-    End,
+    /// Write these bytes, if any, and end as a response ends that is whole. Do not ask again.
+    Last(Bytes),
     /// End as one that is not: the client shall not take it for whole.
     Cut,
     /// Nothing yet.
@@ -224,27 +223,28 @@ impl<F: Framing> Conversation<F> {
         kind: ReceiverKind,
         resume: Resume,
     ) -> Result<ReceiverId, AttachError> {
-        // What a receiver that has to make room is told.
-        let notice = match &self.state {
+        let is_over = match &self.state {
             State::Gone(_) => return Err(AttachError::Gone),
-            State::Closing { farewell, .. } => farewell.clone(),
-            State::New | State::Open => farewell(REPLACED),
+            State::Closing { farewell, .. } => Some(farewell.clone()),
+            State::New | State::Open => None,
         };
-        let is_open = !matches!(self.state, State::Closing { .. });
-        if let Slot::Attached(older) = &self.slot {
-            if is_open && self.config.second == SecondReceiver::Refused {
-                return Err(AttachError::Busy(framing.encode(&Frame::Close(farewell(STILL_OPEN)))));
+        if let Slot::Attached(first) = &self.slot {
+            let told =
+                |framing: &F, otherwise| framing.encode(&Frame::Close(is_over.unwrap_or_else(|| farewell(otherwise))));
+            match self.config.second {
+                SecondReceiver::Refused => return Err(AttachError::Busy(told(&framing, STILL_OPEN))),
+                SecondReceiver::TakesOver => self.replaced = Some((first.id, told(&first.framing, REPLACED))),
             }
-            self.replaced = Some((older.id, Some(older.framing.encode(&Frame::Close(notice)))));
         }
         self.receivers = self.receivers.saturating_add(1);
         let id = ReceiverId(self.receivers);
         self.slot = Slot::Attached(Receiver::new(id, framing, kind, now));
         if let Resume::After(received) = resume
-            && is_open
             && let Err(Torn) = self.outgoing.resume_after(received)
         {
-            self.is_torn(now);
+            // What is queued would come after a gap. If it closes already, the farewell stays as it is.
+            self.outgoing.clear();
+            self.close(now, farewell(POSITION_LOST));
         }
         Ok(id)
     }
@@ -253,8 +253,8 @@ impl<F: Framing> Conversation<F> {
     /// around it may be more; where there is no room at all, nothing is handed out.
     pub fn poll_output(&mut self, id: ReceiverId, now: Instant, room: usize) -> Output {
         match &mut self.slot {
-            Slot::Attached(receiver) if receiver.id == id => {}
-            Slot::Ending(ending) if *ending == id => return Output::End,
+            Slot::Attached(receiver) if receiver.id == id && !matches!(self.state, State::Gone(_)) => {}
+            Slot::Ending(ending) if *ending == id => return Output::Last(Bytes::new()),
             _ => return self.poll_replaced(id),
         }
         let Slot::Attached(receiver) = &mut self.slot else { return Output::Cut };
@@ -272,6 +272,7 @@ impl<F: Framing> Conversation<F> {
         let bytes = receiver.framing.encode(&frame);
         if receiver.has_written(bytes.len(), now) || is_last {
             self.slot = Slot::Ending(id);
+            return Output::Last(bytes);
         }
         Output::Write(bytes)
     }
@@ -329,11 +330,11 @@ impl<F: Framing> Conversation<F> {
         self.go(Cause::Left);
     }
 
-    /// For a receiver that another took the place of: first what it is told, then its end.
+    /// For a receiver that is not this conversation's any more.
     fn poll_replaced(&mut self, id: ReceiverId) -> Output {
-        match &mut self.replaced {
-            Some((replaced, notice)) if *replaced == id => notice.take().map_or(Output::End, Output::Write),
-            _ => Output::Cut,
+        match self.replaced.take_if(|(replaced, _)| *replaced == id) {
+            Some((_, notice)) => Output::Last(notice),
+            None => Output::Cut,
         }
     }
 }
@@ -462,16 +463,14 @@ impl<F> Conversation<F> {
         self.incoming.fits(messages, bytes, &self.config)
     }
 
+    /// Without its client saying what has arrived, nothing that comes later may be heard.
     fn has_lost_receiver(&mut self, cause: Cause) {
-        if self.config.dropped == DroppedReceiver::Ends && self.is_open() {
-            self.go(cause);
+        if self.config.dropped == DroppedReceiver::Ends {
+            self.outgoing.clear();
+            if self.is_open() {
+                self.go(cause);
+            }
         }
-    }
-
-    /// What follows in the queue would come after a gap.
-    fn is_torn(&mut self, now: Instant) {
-        self.outgoing.clear();
-        self.close(now, farewell(POSITION_LOST));
     }
 
     fn go(&mut self, cause: Cause) {

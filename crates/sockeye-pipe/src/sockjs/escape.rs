@@ -58,8 +58,9 @@ mod tests {
     #[test]
     fn exactly_the_characters_of_the_table_are_escaped() {
         for character in ('\0'..='\u{ffff}').chain(('\u{10000}'..=char::MAX).step_by(991)) {
-            let escaped: String =
-                character.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect();
+            let units =
+                character.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect::<Vec<_>>();
+            let escaped = units.concat();
             let code = u32::from(character);
             let is_in_table = code <= 0x1f
                 || (0x200c..=0x200f).contains(&code)

@@ -94,6 +94,9 @@ pub fn websocket_messages(text: &str) -> Result<Vec<ByteString>, BrokenFraming> 
     if is_array(text.as_bytes()) {
         return array(text.as_bytes()).map_err(|_| BrokenFraming);
     }
+    if !is_json(text) {
+        return Err(BrokenFraming);
+    }
     let Element(message) = serde_json::from_str(text).map_err(|_| BrokenFraming)?;
     Ok(vec![message])
 }
@@ -104,6 +107,11 @@ fn essence(media_type: Option<&str>) -> Cow<'_, str> {
     essence.to_ascii_lowercase().into()
 }
 
+/// Looked at first, since strings that are decoded as bytes may hold control characters, and bytes that are no UTF-8.
+fn is_json(text: &str) -> bool {
+    serde_json::from_str::<IgnoredAny>(text).is_ok()
+}
+
 fn is_array(body: &[u8]) -> bool {
     body.trim_ascii_start().first() == Some(&b'[')
 }
@@ -112,11 +120,12 @@ fn array(body: &[u8]) -> Result<Vec<ByteString>, BadPayload> {
     if body.is_empty() {
         return Err(BadPayload::Expected);
     }
-    // What follows decodes strings as bytes; so it is known that only escapes can make something else than UTF-8 of them.
     let text = std::str::from_utf8(body).map_err(|_| BadPayload::Broken)?;
+    if !is_json(text) {
+        return Err(BadPayload::Broken);
+    }
     if !is_array(body) {
-        let is_json = serde_json::from_str::<IgnoredAny>(text).is_ok();
-        return Err(if is_json { BadPayload::Expected } else { BadPayload::Broken });
+        return Err(BadPayload::Expected);
     }
     match serde_json::from_str(text) {
         Ok(Elements(Some(messages))) => Ok(messages),
