@@ -22,8 +22,8 @@ pub struct Limits {
 
 /// Conversations by name, whose they are, and when the next of them has something to do.
 ///
-/// A name is a [`ConversationId`](crate::ConversationId), or what a SockJS client has chosen. Names that clients choose are not
-/// secret enough to be all that is asked, so a conversation is found only by those who have its [`Binding`].
+/// A name is a [`ConversationId`](crate::ConversationId), or what a SockJS client has chosen. Names that clients choose
+/// are not secret enough to be all that is asked, so a conversation is found only by those who have its [`Binding`].
 #[derive(Debug)]
 pub struct Conversations<K, T> {
     limits: Limits,
@@ -40,7 +40,8 @@ struct Entry<T> {
     due: Option<Instant>,
 }
 
-/// Wrong names, counted in a table of fixed size: who shares a place in it shares a count, and nobody can make it larger.
+/// Wrong names, counted in a table of fixed size: who shares a place in it shares a count, and nobody can make it
+/// larger.
 #[derive(Debug)]
 struct Guesses {
     counts: Box<[u32]>,

@@ -13,7 +13,8 @@ pub struct ConversationId(u128);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadConversationId;
 
-/// Whom a conversation belongs to: a digest of what its requests have in common, such as the principal, the origin, the address.
+/// Whom a conversation belongs to: a digest of what its requests have in common, such as the principal, the origin, the
+/// address.
 ///
 /// What goes into it is the caller's decision; an address changes when a phone does. Two are compared in constant time.
 #[derive(Clone, Copy)]

@@ -1,9 +1,9 @@
 //! Conversations over many HTTP requests, as values: no I/O, no clock, no dice.
 //!
-//! Where WebSockets do not get through, the two directions of a conversation travel in requests of their own: the client
-//! hears through responses that are written for a while (streams) or until there is something to say (polls), and speaks through
-//! POST requests. All of that has one core, the [`Conversation`]; transports differ in how they write its [`Frame`]s
-//! ([`Framing`]) and in what they ask of it ([`Config`]):
+//! Where WebSockets do not get through, the two directions of a conversation travel in requests of their own: the
+//! client hears through responses that are written for a while (streams) or until there is something to say (polls),
+//! and speaks through POST requests. All of that has one core, the [`Conversation`]; transports differ in how they
+//! write its [`Frame`]s ([`Framing`]) and in what they ask of it ([`Config`]):
 //!
 //! | | second receiver | receiver breaks | says what it got |
 //! | --- | --- | --- | --- |
@@ -15,9 +15,10 @@
 //!
 //! # Limits
 //!
-//! Whatever a peer can cause has a bound: queues in [`Config`], conversations and guesses in [`Limits`], what one request may bring
-//! in [`sockjs::MAX_MESSAGES`] and the constants beside it. Bodies and heads are bounded by whoever reads them from the wire. So is
-//! the time that the last frame of a response may take to be written: until [`Conversation::detach`] the conversation waits for it.
+//! Whatever a peer can cause has a bound: queues in [`Config`], conversations and guesses in [`Limits`], what one
+//! request may bring in [`sockjs::MAX_MESSAGES`] and the constants beside it. Bodies and heads are bounded by whoever
+//! reads them from the wire. So is the time that the last frame of a response may take to be written: until
+//! [`Conversation::detach`] the conversation waits for it.
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),

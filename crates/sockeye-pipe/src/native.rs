@@ -1,13 +1,15 @@
-//! Our own transports: `sockeye.v1.json` over an event stream, a stream of lines, or polls, with POST for the other direction.
+//! Our own transports: `sockeye.v1.json` over an event stream, a stream of lines, or polls, with POST for the other
+//! direction.
 //!
-//! The objects are those of the protocol, byte for byte, but for line breaks between their tokens. Around them stand two that only
-//! these transports have: `{"open":{"id":"…","heartbeat_ms":25000}}` comes first and names the conversation,
-//! `{"close":{"code":1000,"reason":"…"}}` comes last, as a WebSocket's Close frame would. Clients count the protocol's objects, not
-//! these two, and say with the next receiver how many they have got ([`Resume::After`](crate::Resume::After)).
+//! The objects are those of the protocol, byte for byte, but for line breaks between their tokens. Around them stand
+//! two that only these transports have: `{"open":{"id":"…","heartbeat_ms":25000}}` comes first and names the
+//! conversation, `{"close":{"code":1000,"reason":"…"}}` comes last, as a WebSocket's Close frame would. Clients count
+//! the protocol's objects, not these two, and say with the next receiver how many they have got
+//! ([`Resume::After`](crate::Resume::After)).
 //!
 //! | transport | one frame | heartbeat |
 //! | --- | --- | --- |
-//! | [`Transport::Events`] | for each message an event whose id is `<conversation>:<count>`, see [`parse_last_event_id`] | a comment |
+//! | [`Transport::Events`] | for each message an event, whose id [`parse_last_event_id`] reads | a comment |
 //! | [`Transport::Stream`] | each message on a line | an empty line |
 //! | [`Transport::Poll`] | a JSON array | `[]` |
 use std::time::Duration;
@@ -19,7 +21,8 @@ use crate::{
     sse::{self, json_string},
 };
 
-/// Bytes after which a stream ends and its client comes back: 1 MiB. Some clients keep the whole of a response in memory.
+/// Bytes after which a stream ends and its client comes back: 1 MiB. Some clients keep the whole of a response in
+/// memory.
 pub const STREAM_LIMIT: usize = 1024 * 1024;
 
 /// How frames leave.

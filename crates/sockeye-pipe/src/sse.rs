@@ -1,7 +1,7 @@
 //! Server-sent events: how they are written, and how those who only listen say where they were.
 //!
-//! Nothing that is written here can forge a field or an event: text is split wherever a parser would split it. A client puts the
-//! lines of data together with LF, so CR and CRLF arrive as LF; between the tokens of JSON that is the same.
+//! Nothing that is written here can forge a field or an event: text is split wherever a parser would split it. A client
+//! puts the lines of data together with LF, so CR and CRLF arrive as LF; between the tokens of JSON that is the same.
 use std::fmt::Write as _;
 
 use bytes::Bytes;
@@ -41,8 +41,9 @@ pub struct Position {
 
 /// Where a stream is in each of its channels, in the order in which its URL names them; `None` where it is not known.
 ///
-/// As text, `epoch:offset` for each, with commas between them: `1f:45,,2a:7`. `EventSource` comes back to the same URL, so the names
-/// are not repeated. Epochs are random, so an id that was made for other channels finds nothing there; it cannot hide a gap.
+/// As text, `epoch:offset` for each, with commas between them: `1f:45,,2a:7`. `EventSource` comes back to the same URL,
+/// so the names are not repeated. Epochs are random, so an id that was made for other channels finds nothing there; it
+/// cannot hide a gap.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Positions(Vec<Option<Position>>);
 

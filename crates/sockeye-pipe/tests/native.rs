@@ -215,6 +215,20 @@ fn what_is_confirmed_is_kept_no_longer() {
 }
 
 #[test]
+fn what_a_heartbeat_follows_is_kept_no_longer() {
+    let (mut scene, stream) = Scene::new(Config::native());
+    scene.send(&["1"]);
+    assert!(scene.output(stream).is_some());
+    scene.now += Duration::from_secs(25);
+    scene.conversation.handle_timeout(scene.now);
+    assert_eq!(scene.conversation.held_out(), (1, 1));
+    assert_eq!(scene.output(stream).as_deref(), Some("\n"));
+    assert_eq!(scene.conversation.held_out(), (0, 0));
+    let again = scene.attach(0);
+    assert_eq!(scene.output(again).as_deref(), Some("{\"close\":{\"code\":4103,\"reason\":\"position lost\"}}\n"));
+}
+
+#[test]
 fn what_was_not_heard_before_a_close_is_heard_after_it() {
     let (mut scene, stream) = Scene::new(Config::native());
     scene.send(&["1"]);

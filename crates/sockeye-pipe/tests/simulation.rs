@@ -39,14 +39,14 @@ fn live(rules: Rules, lives: u64) -> Seen {
 
 #[test]
 fn lives_under_the_rules_of_sockjs() {
-    let seen = live(Rules::SockJs, 2000);
+    let seen = live(Rules::SockJs, 500);
     assert!(seen.heard > 0 && seen.taken > 0 && seen.full > 0 && seen.broken > 0 && seen.refused > 0, "{seen:?}");
     assert!(seen.closed > 0 && seen.heartbeats > 0 && seen.replaced == 0 && seen.torn == 0, "{seen:?}");
 }
 
 #[test]
 fn lives_under_our_own_rules() {
-    let seen = live(Rules::Native, 2000);
+    let seen = live(Rules::Native, 500);
     assert!(seen.heard > 0 && seen.taken > 0 && seen.full > 0 && seen.broken > 0 && seen.replaced > 0, "{seen:?}");
     assert!(seen.closed > 0 && seen.heartbeats > 0 && seen.torn > 0 && seen.refused == 0, "{seen:?}");
 }

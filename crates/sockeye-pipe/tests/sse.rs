@@ -1,4 +1,5 @@
-//! Event streams, read back by a parser as the HTML standard has it (section 9.2.6): nothing that is said forges an event.
+//! Event streams, read back by a parser as the HTML standard has it (section 9.2.6): nothing that is said forges an
+//! event.
 use bytestring::ByteString;
 use proptest::prelude::*;
 use sockeye_pipe::{
@@ -178,7 +179,9 @@ proptest! {
     }
 
     #[test]
-    fn positions_read_back(known in prop::collection::vec(prop::option::of((any::<u128>(), any::<u64>())), 1..=MAX_CHANNELS)) {
+    fn positions_read_back(
+        known in prop::collection::vec(prop::option::of((any::<u128>(), any::<u64>())), 1..=MAX_CHANNELS),
+    ) {
         let mut positions = Positions::new(known.len());
         for (channel, position) in known.iter().enumerate() {
             if let Some((epoch, offset)) = *position {

@@ -22,8 +22,8 @@ pub struct Config {
     pub closing_linger: Duration,
     /// A receiver for which something waits has to take [`min_progress`](Self::min_progress) within so long; 10 s.
     pub stall: Duration,
-    /// Bytes that a receiver takes within [`stall`](Self::stall) while something waits for it; 4 KiB. A count, since a receiver
-    /// that takes one byte a second is as slow as one that takes none.
+    /// Bytes that a receiver takes within [`stall`](Self::stall) while something waits for it; 4 KiB. A count, since a
+    /// receiver that takes one byte a second is as slow as one that takes none.
     pub min_progress: usize,
     /// Messages that wait for a receiver; 1,024.
     pub max_queued_messages: usize,
@@ -31,7 +31,8 @@ pub struct Config {
     pub max_queued_bytes: usize,
     /// Bytes from which on a frame takes no further message; 64 KiB.
     pub max_frame: usize,
-    /// Messages that are kept after they were handed out, in case they did not arrive; 64 for our own transports.
+    /// Messages that are kept after they were handed out, in case they did not arrive, until a heartbeat follows them;
+    /// 64 for our own transports.
     pub max_kept_messages: usize,
     /// Their bytes; 16 KiB for our own transports.
     pub max_kept_bytes: usize,
@@ -46,7 +47,8 @@ pub struct Config {
 pub enum SecondReceiver {
     /// It is told so and ends; the first is not disturbed. SockJS wants that.
     Refused,
-    /// It takes over, since whoever stands behind a proxy that broke has to get through; the first is told 4009 and ends.
+    /// It takes over, since whoever stands behind a proxy that broke has to get through; the first is told 4009 and
+    /// ends.
     TakesOver,
 }
 

@@ -20,10 +20,10 @@ use crate::{Farewell, Frame, Framing};
 
 /// A conversation over many requests, as a value.
 ///
-/// The client hears through *receivers*, responses of which there is one at a time, and speaks through requests of their own. Three
-/// parties change it: receivers ([`attach`](Self::attach), [`poll_output`](Self::poll_output), [`detach`](Self::detach)), requests
-/// that bring messages ([`receive`](Self::receive)), and the application ([`send`](Self::send), [`close`](Self::close),
-/// [`poll_event`](Self::poll_event)). After each change
+/// The client hears through *receivers*, responses of which there is one at a time, and speaks through requests of
+/// their own. Three parties change it: receivers ([`attach`](Self::attach), [`poll_output`](Self::poll_output),
+/// [`detach`](Self::detach)), requests that bring messages ([`receive`](Self::receive)), and the application
+/// ([`send`](Self::send), [`close`](Self::close), [`poll_event`](Self::poll_event)). After each change
 ///
 /// 1. take events until there is none,
 /// 2. for the receiver, if there is one, take output until [`Output::Wait`] or its end,
@@ -41,10 +41,10 @@ use crate::{Farewell, Frame, Framing};
 ///
 /// What has been written to a connection may never arrive. SockJS has no way to say so: a receiver that breaks ends the
 /// conversation. Clients of our own transports count the messages they get and say how many with each receiver
-/// ([`Resume::After`]). What was handed out lately is kept until then and sent again; if more is missing than is kept, the
-/// conversation is closed with 4103, and the client begins a new one. There the recovery of `sockeye.v1.json` takes over: it
-/// subscribes with its positions, and is told what it missed, or that it cannot be told. So no gap is silent, and nothing needs
-/// to be kept for long.
+/// ([`Resume::After`]). What was handed out since the last heartbeat is kept until then, up to a bound, and sent again;
+/// if more is missing, the conversation is closed with 4103, and the client begins a new one. There the recovery of
+/// `sockeye.v1.json` takes over: it subscribes with its positions, and is told what it missed, or that it cannot be
+/// told. So no gap is silent, and nothing needs to be kept for long.
 ///
 /// ```
 /// use std::{sync::Arc, time::Instant};
@@ -144,8 +144,8 @@ pub enum Resume {
 pub enum Numbering {
     /// Those after all that came before.
     Unnumbered,
-    /// Those after the first so many. Messages that came already are passed over, so that a request whose answer was lost can
-    /// be made again.
+    /// Those after the first so many. Messages that came already are passed over, so that a request whose answer was
+    /// lost can be made again.
     After(u64),
 }
 
@@ -249,8 +249,8 @@ impl<F: Framing> Conversation<F> {
         Ok(id)
     }
 
-    /// What this receiver's response has to do, if about so many bytes find room in its connection. One message and what is
-    /// around it may be more; where there is no room at all, nothing is handed out.
+    /// What this receiver's response has to do, if about so many bytes find room in its connection. One message and
+    /// what is around it may be more; where there is no room at all, nothing is handed out.
     pub fn poll_output(&mut self, id: ReceiverId, now: Instant, room: usize) -> Output {
         match &mut self.slot {
             Slot::Attached(receiver) if receiver.id == id && !matches!(self.state, State::Gone(_)) => {}
@@ -295,7 +295,8 @@ impl<F: Framing> Conversation<F> {
         }
     }
 
-    /// What the client has said. All of it or nothing is taken; while the conversation closes it is taken and forgotten.
+    /// What the client has said. All of it or nothing is taken; while the conversation closes it is taken and
+    /// forgotten.
     ///
     /// # Errors
     /// There is no room, something is missing before it, or the conversation is gone.
@@ -317,7 +318,8 @@ impl<F: Framing> Conversation<F> {
         Ok(())
     }
 
-    /// The client says how many messages it has got, so that no more of them need to be kept. What cannot be true is passed over.
+    /// The client says how many messages it has got, so that no more of them need to be kept. What cannot be true is
+    /// passed over.
     pub fn confirm(&mut self, received: u64) {
         let _ = self.outgoing.confirm(received);
     }
@@ -352,8 +354,8 @@ impl<F> Conversation<F> {
         }
     }
 
-    /// Ends the conversation: what is queued leaves, then the farewell, and for some time whoever comes is told. What the client
-    /// has said and nobody has taken is forgotten. The first farewell holds.
+    /// Ends the conversation: what is queued leaves, then the farewell, and for some time whoever comes is told. What
+    /// the client has said and nobody has taken is forgotten. The first farewell holds.
     pub fn close(&mut self, now: Instant, farewell: Farewell) {
         let is_greeted = match self.state {
             State::New => false,
@@ -514,7 +516,12 @@ fn next_frame<F>(
     if let State::Closing { farewell, .. } = state {
         return Some((Frame::Close(farewell.clone()), true));
     }
-    receiver.owes_heartbeat().then_some((Frame::Heartbeat, false))
+    if !receiver.owes_heartbeat() {
+        return None;
+    }
+    // Who is idle owns no memory.
+    outgoing.forget();
+    Some((Frame::Heartbeat, false))
 }
 
 fn farewell((code, reason): (u16, &'static str)) -> Farewell {

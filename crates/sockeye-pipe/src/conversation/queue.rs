@@ -120,8 +120,13 @@ impl Outgoing {
         Ok(())
     }
 
-    pub(super) fn clear(&mut self) {
+    /// What has been handed out so long ago that it has arrived, or is worth no memory.
+    pub(super) fn forget(&mut self) {
         self.kept = Pile::default();
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.forget();
         self.waiting = Pile::default();
     }
 

@@ -28,7 +28,8 @@ pub struct Options {
     pub websocket: bool,
     /// Whether a load balancer needs the cookie `JSESSIONID`.
     pub cookie_needed: bool,
-    /// Where the page for frames finds the client, in the version that the pages around it have; begins with `/` or `http`.
+    /// Where the page for frames finds the client, in the version that the pages around it have; begins with `/` or
+    /// `http`.
     pub client_url: String,
     /// Where clients go for everything but `/info`, if not here.
     pub base_url: Option<String>,

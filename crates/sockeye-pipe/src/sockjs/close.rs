@@ -1,7 +1,7 @@
 //! Close codes for clients of SockJS.
 
-/// A code as a client of SockJS may be told it: 1000, what RFC 6455 lets a server say, and 3000 to 4999 are themselves; all else,
-/// which means something to SockJS itself or nothing to anybody, is 3000.
+/// A code as a client of SockJS may be told it: 1000, what RFC 6455 lets a server say, and 3000 to 4999 are themselves;
+/// all else, which means something to SockJS itself or nothing to anybody, is 3000.
 #[must_use]
 pub fn close_code(code: u16) -> u16 {
     match code {

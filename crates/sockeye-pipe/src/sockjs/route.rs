@@ -66,8 +66,8 @@ pub enum Refused {
     MethodNotAllowed(&'static str),
 }
 
-/// Which endpoint is asked for. `path` is what the request says without its query, not decoded and not normalised in any way;
-/// `prefix` does not end with a slash.
+/// Which endpoint is asked for. `path` is what the request says without its query, not decoded and not normalised in
+/// any way; `prefix` does not end with a slash.
 ///
 /// # Errors
 /// There is nothing of that path, or not for that method; the path is looked at first.
