@@ -11,6 +11,7 @@ mod header;
 mod input;
 mod operations;
 mod peer;
+mod pipe;
 mod transport;
 
 pub use deflate::{deflate, inflate, negotiation};
@@ -19,12 +20,13 @@ pub use frames::{frames_client, frames_server};
 pub use handshake::{handshake_request, handshake_response};
 pub use header::header;
 pub use operations::operations;
+pub use pipe::{conversation, sockjs_paths, sockjs_payload};
 
 /// A target: what is done with an input.
 pub type Target = fn(&[u8]);
 
 /// All targets, by the names of their binaries and of their folders in `fuzz/corpus/`.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, Target); 13] = [
     ("header", header),
     ("frames_server", frames_server),
     ("frames_client", frames_client),
@@ -35,4 +37,7 @@ pub const TARGETS: [(&str, Target); 10] = [
     ("inflate", inflate),
     ("deflate", deflate),
     ("negotiation", negotiation),
+    ("conversation", conversation),
+    ("sockjs_paths", sockjs_paths),
+    ("sockjs_payload", sockjs_payload),
 ];

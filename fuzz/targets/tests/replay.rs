@@ -67,3 +67,18 @@ fn deflate() {
 fn negotiation() {
     replay("negotiation");
 }
+
+#[test]
+fn conversation() {
+    replay("conversation");
+}
+
+#[test]
+fn sockjs_paths() {
+    replay("sockjs_paths");
+}
+
+#[test]
+fn sockjs_payload() {
+    replay("sockjs_payload");
+}

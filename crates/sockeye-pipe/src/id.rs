@@ -1,0 +1,87 @@
+//! Names of conversations, and who may use them.
+use std::{fmt, str::FromStr};
+
+use subtle::ConstantTimeEq;
+
+/// The name of one of our own conversations: 128 bits that nobody can guess. Written as 32 hexadecimal digits.
+///
+/// It is a secret between client and server, so `Debug` does not show it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConversationId(u128);
+
+/// A text that is no [`ConversationId`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadConversationId;
+
+/// Whom a conversation belongs to: a digest of what its requests have in common, such as the principal, the origin, the
+/// address.
+///
+/// What goes into it is the caller's decision; an address changes when a phone does. Two are compared in constant time.
+#[derive(Clone, Copy)]
+pub struct Binding([u8; 32]);
+
+impl ConversationId {
+    /// From 16 random bytes.
+    #[must_use]
+    pub fn from_random(bytes: [u8; 16]) -> Self {
+        Self(u128::from_be_bytes(bytes))
+    }
+}
+
+impl fmt::Display for ConversationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for ConversationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ConversationId(…)")
+    }
+}
+
+impl FromStr for ConversationId {
+    type Err = BadConversationId;
+
+    fn from_str(text: &str) -> Result<Self, BadConversationId> {
+        let is_canonical = text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        if !is_canonical {
+            return Err(BadConversationId);
+        }
+        u128::from_str_radix(text, 16).map(Self).map_err(|_| BadConversationId)
+    }
+}
+
+impl fmt::Display for BadConversationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not the id of a conversation")
+    }
+}
+
+impl std::error::Error for BadConversationId {}
+
+impl Binding {
+    /// From a digest.
+    #[must_use]
+    pub fn new(digest: [u8; 32]) -> Self {
+        Self(digest)
+    }
+
+    pub(crate) fn digest(&self) -> [u8; 32] {
+        self.0
+    }
+}
+
+impl PartialEq for Binding {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for Binding {}
+
+impl fmt::Debug for Binding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Binding(…)")
+    }
+}
