@@ -267,6 +267,23 @@ fn what_goes_wrong_is_said_and_is_a_status() {
     );
 }
 
+/// The second answer comes with the first, or stands for the next until two come together.
+#[test]
+fn an_answer_too_many_is_an_error() {
+    let _alone = ALONE.lock();
+    let twice = common::serve(|stream| async {
+        let mut socket = sockeye::accept(stream).await?;
+        while let Some(message) = socket.recv().await? {
+            socket.feed(message.clone()).await?;
+            socket.send(message).await?;
+        }
+        Ok(())
+    });
+    let output = run(bench(&format!("ws://{twice}/"), "echo --connections 3 --seconds 20"), b"");
+    assert_eq!(status(&output), 1, "{}", stdout(&output));
+    assert!(stderr(&output).contains("more replies than requests"), "{}", stderr(&output));
+}
+
 #[test]
 fn an_interrupt_prints_what_was_measured() {
     let _alone = ALONE.lock();
