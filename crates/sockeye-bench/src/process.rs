@@ -4,8 +4,8 @@ use crate::Failure;
 use serde::Serialize;
 use std::fmt;
 use std::fs;
+use std::io;
 use std::ops::Sub;
-use std::thread;
 use std::time::Duration;
 
 /// How often memory is read while waiting for it to come to rest, and how often at most.
@@ -42,8 +42,9 @@ impl Server {
     /// When the process is gone.
     pub(crate) fn cpu_ns(self) -> Result<u64, Failure> {
         let mut sum = 0;
-        for task in fs::read_dir(format!("/proc/{}/task", self.pid))? {
-            let text = fs::read_to_string(task?.path().join("schedstat"))?;
+        for task in fs::read_dir(format!("/proc/{}/task", self.pid)).map_err(|error| self.gone(&error))? {
+            // A thread that has ended since.
+            let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) else { continue };
             let field = text.split_whitespace().next().ok_or("empty schedstat")?;
             sum += field.parse::<u64>()?;
         }
@@ -54,22 +55,30 @@ impl Server {
     ///
     /// When the process is gone.
     pub(crate) fn memory(self) -> Result<Memory, Failure> {
-        let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid))?;
+        let rollup =
+            fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid)).map_err(|error| self.gone(&error))?;
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid))?;
         let private = kilobytes(&rollup, "Private_Clean:")? + kilobytes(&rollup, "Private_Dirty:")?;
         Ok(Memory { private: private * 1024, anonymous: kilobytes(&status, "RssAnon:")? * 1024 })
     }
 
-    /// Waits until memory stays the same, then returns it.
+    fn gone(self, error: &io::Error) -> Failure {
+        format!("cannot read what process {} takes: {error}", self.pid).into()
+    }
+
+    /// Waits until memory stays the same, then returns it. Meanwhile `pause` does what there is to do.
     ///
     /// # Errors
     ///
-    /// When the process is gone.
-    pub(crate) fn settled_memory(self) -> Result<Memory, Failure> {
+    /// When the process is gone, or `pause` fails.
+    pub(crate) fn settled_memory(
+        self,
+        mut pause: impl FnMut(Duration) -> Result<(), Failure>,
+    ) -> Result<Memory, Failure> {
         let mut last = self.memory()?;
         let mut agree = 1;
         for _ in 0..SETTLE_STEPS {
-            thread::sleep(SETTLE_STEP);
+            pause(SETTLE_STEP)?;
             let now = self.memory()?;
             agree = if now == last { agree + 1 } else { 1 };
             last = now;
