@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 RUST = ("fastwebsockets", "tokio-websockets", "tokio-tungstenite", "axum", "sockudo-ws", "yawc")
-FLOOR, NOISE, SOCKEYE = "floor", "floor again", "sockeye"
+FLOOR, NOISE, SOCKEYE, LIBRARY = "floor", "floor again", "sockeye", "sockeye-library"
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Memory:
     columns: tuple[Column, ...]
     limit: float
     """What `of` must stay under, in the last column but one."""
-    of: str = SOCKEYE
+    of: tuple[str, ...] = (SOCKEYE,)
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ FANOUT = (
 
 
 def echo(name, title, load, floor, peers, mode="echo"):
-    servers = (FLOOR, NOISE, SOCKEYE, *RUST, "ws", "bun")
+    servers = (FLOOR, NOISE, SOCKEYE, LIBRARY, *RUST, "ws", "bun")
     goals = (Goal(floor, FLOOR), Goal(peers, RUST))
     return Section(name, title, mode, ("echo", *load), "cpu_ns_per_message", "ns/message", servers, goals, ECHO)
 
@@ -139,7 +139,7 @@ SECTIONS = (
         ("echo", "--deflate", "--payload", "1024"),
         "cpu_ns_per_message",
         "ns/message",
-        (SOCKEYE, "sockeye again", "yawc", "sockudo-ws", "ws", "bun"),
+        (SOCKEYE, "sockeye again", LIBRARY, "yawc", "sockudo-ws", "ws", "bun"),
         (Goal(0.5, "ws"), Goal(0.9, "yawc")),
         (*ECHO, Column("bytes back", "bytes_in")),
         base=SOCKEYE,
@@ -151,7 +151,7 @@ SECTIONS = (
         ("storm",),
         "cpu_ns_per_handshake",
         "ns/handshake",
-        (SOCKEYE, "sockeye again", *RUST, "ws", "bun"),
+        (SOCKEYE, "sockeye again", LIBRARY, *RUST, "ws", "bun"),
         (Goal(1.0, RUST),),
         (Column("handshakes/s", "handshakes_per_second"), Column("p50 us", "p50_us"), Column("p99 us", "p99_us")),
         base=SOCKEYE,
@@ -161,13 +161,14 @@ SECTIONS = (
         "idle connections, bytes for each above the empty server",
         "idle",
         ("idle",),
-        (FLOOR, SOCKEYE, *RUST, "ws", "bun"),
+        (FLOOR, SOCKEYE, LIBRARY, *RUST, "ws", "bun"),
         (
             Column("handshake", "after_handshake_each.private"),
             Column("one echo", "after_echo_each.private"),
             Column("kept after close", "after_close.private"),
         ),
         1100,
+        (SOCKEYE, LIBRARY),
     ),
     Memory(
         "sessions",
@@ -191,5 +192,5 @@ SECTIONS = (
         base=SOCKEYE,
         rounds=0.5,
     ),
-    Attack("attack", "private bytes that an attack makes the server hold", (SOCKEYE, *RUST, "ws", "bun")),
+    Attack("attack", "private bytes that an attack makes the server hold", (SOCKEYE, LIBRARY, *RUST, "ws", "bun")),
 )
