@@ -146,9 +146,9 @@ SECTIONS = (
     ),
     Section(
         "handshakes",
-        "connections opened and closed again, 50 at once",
+        "connections opened and closed again, 64 at once",
         "echo",
-        ("storm",),
+        ("storm", "--close", "--connections", "1000000"),
         "cpu_ns_per_handshake",
         "ns/handshake",
         (SOCKEYE, "sockeye again", LIBRARY, *RUST, "ws", "bun"),
