@@ -1,11 +1,16 @@
 //! Two ways to make a server hold memory, and how much it then holds.
 
-use crate::process::Memory;
-use crate::{Common, Failure, socket, wire};
+use crate::open::Opener;
+use crate::options::{self, Common};
+use crate::poll::Poll;
+use crate::process::{Memory, Server};
+use crate::report::Head;
+use crate::transport::Transport;
+use crate::{Failure, wire};
 use serde::Serialize;
+use sockeye_proto::frame::OpCode;
 use std::fmt;
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::io::{self, ErrorKind};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,7 +30,7 @@ pub(crate) enum Attack {
 pub(crate) struct HeaderOptions {
     #[command(flatten)]
     pub(crate) common: Common,
-    #[arg(long, default_value_t = 1_000)]
+    #[arg(long, default_value = "1000", value_parser = options::some)]
     connections: usize,
     /// Length in the header; the server's limits must allow it, or it just closes
     #[arg(long, default_value_t = 16 * 1024 * 1024)]
@@ -46,6 +51,8 @@ pub(crate) struct PingOptions {
 /// Memory of the server in bytes.
 #[derive(Serialize)]
 pub(crate) struct HeaderReport {
+    #[serde(flatten)]
+    head: Head,
     connections: usize,
     announced: u64,
     header_bytes: usize,
@@ -60,6 +67,8 @@ pub(crate) struct HeaderReport {
 /// Memory of the server in bytes, above what it had with this one connection before the first ping.
 #[derive(Serialize)]
 pub(crate) struct PingReport {
+    #[serde(flatten)]
+    head: Head,
     pings: usize,
     /// Pings that the kernel took; fewer when the server stopped reading.
     sent: usize,
@@ -73,24 +82,27 @@ pub(crate) struct PingReport {
 ///
 /// When a connection fails.
 pub(crate) fn header(options: &HeaderOptions) -> Result<HeaderReport, Failure> {
-    let server = options.common.server()?;
-    let empty = server.settled_memory()?;
-    let mut streams = (0..options.connections)
-        .map(|index| socket::open_websocket(&options.common.target, socket::source(index)))
-        .collect::<Result<Vec<_>, _>>()?;
-    let idle = server.settled_memory()?;
-    let header = wire::client_header(wire::BINARY, options.announce);
-    for stream in &mut streams {
-        stream.write_all(&header)?;
+    let common = &options.common;
+    let server = server(common)?;
+    let empty = settled(server)?;
+    let mut poll = Poll::new()?;
+    let opened = Opener::new(common, common.target.request())?.open_all(&mut poll, 0..options.connections)?;
+    let mut transports: Vec<_> = opened.into_iter().map(|opened| opened.transport).collect();
+    let idle = settled(server)?;
+    let header = wire::client_header(OpCode::Binary, options.announce);
+    for transport in &mut transports {
+        // A server that is gone has refused it.
+        let _ = transport.write(&header);
     }
-    let held = server.settled_memory()?;
+    let held = settled(server)?;
     Ok(HeaderReport {
+        head: Head::new("attack header", common, false),
         connections: options.connections,
         announced: options.announce,
         header_bytes: header.len(),
         idle_each: (idle - empty).per(options.connections),
         header_each: (held - idle).per(options.connections),
-        refused: streams.iter().filter(|stream| !is_silent(stream)).count(),
+        refused: transports.iter_mut().map(is_silent).filter(|silent| !silent).count(),
     })
 }
 
@@ -100,16 +112,18 @@ pub(crate) fn header(options: &HeaderOptions) -> Result<HeaderReport, Failure> {
 pub(crate) fn pings(options: &PingOptions) -> Result<PingReport, Failure> {
     /// Pings in one write.
     const BATCH: usize = 1_000;
-    let server = options.common.server()?;
-    let mut stream = socket::open_websocket(&options.common.target, socket::source(0))?;
-    let before = server.settled_memory()?;
-    stream.set_nonblocking(true)?;
-    let ping = wire::client_frame(wire::PING, &vec![b'p'; options.payload.into()]);
+    let common = &options.common;
+    let server = server(common)?;
+    let mut poll = Poll::new()?;
+    let opened = Opener::new(common, common.target.request())?.open_all(&mut poll, 0..1)?.pop();
+    let mut transport = opened.ok_or("no connection")?.transport;
+    let before = settled(server)?;
+    let ping = wire::client_frame(OpCode::Ping, &vec![b'p'; options.payload.into()]);
     let mut peak = before;
     let (mut sent, mut closed) = (0, false);
     while sent < options.pings {
         let batch = BATCH.min(options.pings - sent);
-        let (written, error) = write_until_stuck(&mut stream, &ping.repeat(batch));
+        let (written, error) = write_until_stuck(&mut transport, &ping.repeat(batch));
         sent += written / ping.len();
         let now = server.memory()?;
         peak.private = peak.private.max(now.private);
@@ -119,16 +133,17 @@ pub(crate) fn pings(options: &PingOptions) -> Result<PingReport, Failure> {
             break;
         }
     }
-    let settled = server.settled_memory()? - before;
-    Ok(PingReport { pings: options.pings, sent, closed, peak: peak - before, settled })
+    let settled = settled(server)? - before;
+    let head = Head::new("attack pings", common, false);
+    Ok(PingReport { head, pings: options.pings, sent, closed, peak: peak - before, settled })
 }
 
 /// Writes all, or until nothing goes any more; returns the bytes written, and what ended the connection.
-fn write_until_stuck(stream: &mut TcpStream, bytes: &[u8]) -> (usize, Option<io::Error>) {
+fn write_until_stuck(transport: &mut Transport, bytes: &[u8]) -> (usize, Option<io::Error>) {
     let mut written = 0;
     let mut progress = Instant::now();
     while written < bytes.len() && progress.elapsed() < STUCK {
-        match stream.write(bytes.get(written..).unwrap_or_default()) {
+        match transport.write(bytes.get(written..).unwrap_or_default()) {
             Ok(count) => {
                 written += count;
                 progress = Instant::now();
@@ -141,10 +156,25 @@ fn write_until_stuck(stream: &mut TcpStream, bytes: &[u8]) -> (usize, Option<io:
 }
 
 /// Whether the server neither said anything nor closed.
-fn is_silent(mut stream: &TcpStream) -> bool {
-    let nonblocking = stream.set_nonblocking(true);
-    let read = stream.read(&mut [0; 16]);
-    nonblocking.is_ok() && read.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+fn is_silent(transport: &mut Transport) -> bool {
+    transport.read(&mut [0; 16]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+}
+
+fn server(common: &Common) -> Result<Server, Failure> {
+    Ok(Server::new(common.pid.ok_or("this mode reads the server's memory: give --pid")?))
+}
+
+fn settled(server: Server) -> Result<Memory, Failure> {
+    server.settled_memory(|pause| {
+        thread::sleep(pause);
+        Ok(())
+    })
+}
+
+impl crate::Report for HeaderReport {
+    fn head(&self) -> &Head {
+        &self.head
+    }
 }
 
 impl fmt::Display for HeaderReport {
@@ -154,6 +184,12 @@ impl fmt::Display for HeaderReport {
         writeln!(f, "  idle, each:           {}", self.idle_each)?;
         writeln!(f, "  for the header, each: {}", self.header_each)?;
         write!(f, "  refused: {}", self.refused)
+    }
+}
+
+impl crate::Report for PingReport {
+    fn head(&self) -> &Head {
+        &self.head
     }
 }
 

@@ -1,62 +1,67 @@
-//! Messages through an echo server. Closed loop in bursts: each connection sends as many messages as
-//! may be in flight with one write, and sends the next burst when the last reply of this one is there.
-//! So every server is asked for the same work in the same portions.
+//! Messages through an echo server, and what they cost.
 
-use crate::process::Server;
-use crate::wire::{self, Wire};
-use crate::{Common, Failure, socket};
-use hdrhistogram::Histogram;
-use rustix::buffer::spare_capacity;
-use rustix::event::Timespec;
-use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
-use rustix::fd::OwnedFd;
+use crate::deflate::{self, Inflater, Takeover};
+use crate::exchange::{Exchange, Pace, Plan};
+use crate::link::{Burst, Link};
+use crate::open::{Opened, Opener};
+use crate::options::{self, Common, Window};
+use crate::pace::rounded;
+use crate::poll::Poll;
+use crate::report::{Head, Lines, Percentiles, Stopwatch, grouped};
+use crate::verify::{Expected, Reply, Seen};
+use crate::{Failure, wire};
 use serde::Serialize;
+use sockeye_proto::DeflateParams;
+use sockeye_proto::frame::{OpCode, Rsv};
+use std::cell::RefCell;
 use std::fmt;
-use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
-use std::time::{Duration, Instant};
-
-/// A reply that takes longer than this ends the measurement with an error.
-const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
-const READ_BUFFER: usize = 256 * 1024;
-/// Round trips are recorded from 1 us to a minute, to three digits.
-pub(crate) const LONGEST_NS: u64 = 60_000_000_000;
+use std::rc::Rc;
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
     #[command(flatten)]
     pub(crate) common: Common,
-    /// No handshake and no frames: the same number of bytes to a plain TCP echo
-    #[arg(long)]
-    raw: bool,
-    #[arg(long, default_value_t = 100)]
+    #[command(flatten)]
+    window: Window,
+    /// Connections, driven by one thread
+    #[arg(long, value_name = "N", default_value = "100", value_parser = options::some)]
     connections: usize,
     /// Bytes in each message
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, value_name = "BYTES", default_value_t = 128)]
     payload: usize,
-    /// Messages that each connection has on the way at once
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    /// Closed loop: messages that each connection has on the way at once
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     in_flight: u16,
-    /// How long to measure
-    #[arg(long, default_value_t = 1.0)]
-    seconds: f64,
+    /// Open loop: so many messages a second on all connections together, whether those before are answered or not. Time counts
+    /// from when each was due
+    #[arg(long, value_name = "N", conflicts_with = "in_flight", value_parser = options::rate)]
+    rate: Option<f64>,
     /// Stop after so many messages, if that comes first
-    #[arg(long, default_value_t = u64::MAX)]
+    #[arg(long, value_name = "N", default_value_t = u64::MAX, hide_default_value = true)]
     messages: u64,
-    /// How long to run before measuring
-    #[arg(long, default_value_t = 0.2)]
-    warm_up: f64,
-    /// Send text messages instead of binary ones
+    /// Send text messages in place of binary ones
     #[arg(long)]
     text: bool,
+    /// Compress (permessage-deflate) messages that are records of JSON, with context takeover or without
+    #[arg(long, value_name = "HOW", num_args = 0..=1, default_missing_value = "no-takeover", require_equals = true)]
+    deflate: Option<Takeover>,
+    /// No handshake and no frames: the same number of bytes to a plain TCP echo
+    #[arg(long, conflicts_with = "deflate")]
+    raw: bool,
 }
 
 #[derive(Serialize)]
 pub(crate) struct Report {
+    #[serde(flatten)]
+    head: Head,
     connections: usize,
     payload: usize,
     in_flight: u16,
+    rate: Option<f64>,
     raw: bool,
+    text: bool,
+    /// Whether the server agreed to context takeover for what it sends; null without compression.
+    deflate_takeover: Option<bool>,
     bytes_out: usize,
     bytes_in: usize,
     seconds: f64,
@@ -65,275 +70,159 @@ pub(crate) struct Report {
     cpu_ns_per_message: Option<f64>,
     /// Share of one core that the server used.
     busy: Option<f64>,
-    p50_us: f64,
-    p99_us: f64,
-    max_us: f64,
+    #[serde(flatten)]
+    times: Percentiles,
 }
 
 /// # Errors
 ///
 /// When a connection fails, a reply is late or a reply is not what was sent.
 pub(crate) fn run(options: &Options) -> Result<Report, Failure> {
-    let mut load = Load::open(options)?;
-    load.drive(Duration::from_secs_f64(options.warm_up), u64::MAX)?;
-    let server = options.common.pid.map(Server::new);
-    let cpu_before = server.map(Server::cpu_ns).transpose()?;
-    load.round_trips_ns.reset();
-    let started = Instant::now();
-    load.drive(Duration::from_secs_f64(options.seconds), options.messages)?;
-    let seconds = started.elapsed().as_secs_f64();
-    let cpu_after = server.map(Server::cpu_ns).transpose()?;
-    let cpu_ns = cpu_after.zip(cpu_before).map(|(after, before)| float(after.saturating_sub(before)));
-    let messages = load.round_trips_ns.len();
-    let us = |ns: u64| float(ns) / 1e3;
+    let common = &options.common;
+    let mut poll = Poll::new()?;
+    let opened = opener(options)?.open_all(&mut poll, 0..options.connections)?;
+    let mut load = Load::new(options, poll, opened)?;
+    let pace = Pace::of(options.rate, options.in_flight);
+    load.exchange.drive(Plan { duration: options.window.warm_up, messages: u64::MAX, pace })?;
+    load.exchange.times.reset();
+    let watch = Stopwatch::start(common)?;
+    load.exchange.drive(Plan { duration: options.window.seconds, messages: options.messages, pace })?;
+    let lap = watch.stop()?;
+    let messages = load.exchange.times.len();
     Ok(Report {
+        head: Head::new("echo", common, load.exchange.poll.is_interrupted()),
         connections: options.connections,
         payload: options.payload,
         in_flight: options.in_flight,
+        rate: options.rate,
         raw: options.raw,
-        bytes_out: load.wire.request.len(),
-        bytes_in: load.wire.reply.len(),
-        seconds,
+        text: options.text,
+        deflate_takeover: load.deflate.as_ref().map(|(agreed, _)| agreed.server_takeover()),
+        bytes_out: load.bytes_out,
+        bytes_in: load.bytes_in(),
+        seconds: lap.seconds,
         messages,
-        messages_per_second: float(messages) / seconds,
-        cpu_ns_per_message: cpu_ns.map(|ns| ns / float(messages)),
-        busy: cpu_ns.map(|ns| ns / (seconds * 1e9)),
-        p50_us: us(load.round_trips_ns.value_at_quantile(0.5)),
-        p99_us: us(load.round_trips_ns.value_at_quantile(0.99)),
-        max_us: us(load.round_trips_ns.max()),
+        messages_per_second: lap.per_second(messages),
+        cpu_ns_per_message: lap.cpu_ns_each(messages),
+        busy: lap.busy(),
+        times: load.exchange.times.percentiles(),
     })
 }
 
+fn opener(options: &Options) -> Result<Opener, Failure> {
+    if options.raw {
+        return Opener::raw(&options.common);
+    }
+    let request = options.common.target.request();
+    let request = match options.deflate {
+        Some(takeover) => request.deflate(deflate::offer(takeover)),
+        None => request,
+    };
+    Opener::new(&options.common, request)
+}
+
 struct Load {
-    poll: OwnedFd,
-    connections: Vec<Connection>,
-    wire: Wire,
-    /// The requests of one burst, one after the other.
-    burst: Vec<u8>,
-    in_flight: u16,
-    round_trips_ns: Histogram<u64>,
-}
-
-struct Connection {
-    stream: TcpStream,
-    /// Bytes of the burst that have left.
-    sent: usize,
-    /// When the burst began to leave.
-    since: Instant,
-    /// Replies of the burst that are complete.
-    replies: u16,
-    /// Bytes of the next reply that are here.
-    received: usize,
-    between: Between,
-}
-
-/// A ping of the server's keepalive may stand between replies. It is passed over, not answered: no
-/// measurement takes long enough for its deadline.
-enum Between {
-    Replies,
-    PingLength,
-    PingBody(usize),
+    exchange: Exchange,
+    expected: Rc<Expected>,
+    bytes_out: usize,
+    /// What was agreed upon, and what came last.
+    deflate: Option<(DeflateParams, Rc<RefCell<Seen>>)>,
+    raw: bool,
 }
 
 impl Load {
-    fn open(options: &Options) -> Result<Self, Failure> {
-        let opcode = if options.text { wire::TEXT } else { wire::BINARY };
-        let wire = if options.raw { Wire::raw(options.payload) } else { Wire::websocket(opcode, options.payload) };
-        let burst = wire.request.repeat(options.in_flight.into());
-        let poll = epoll::create(CreateFlags::CLOEXEC)?;
-        let mut connections = Vec::with_capacity(options.connections);
-        let open = if options.raw { socket::open } else { socket::open_websocket };
-        for index in 0..options.connections {
-            let stream = open(&options.common.target, socket::source(index))?;
-            stream.set_nonblocking(true)?;
-            let flags = EventFlags::IN | EventFlags::OUT | EventFlags::ET;
-            epoll::add(&poll, &stream, EventData::new_u64(index as u64), flags)?;
-            connections.push(Connection::new(stream));
+    fn new(options: &Options, poll: Poll, opened: Vec<Opened>) -> Result<Self, Failure> {
+        let opcode = if options.text { OpCode::Text } else { OpCode::Binary };
+        let compresses = options.deflate.is_some();
+        let payload = if compresses { wire::records(options.payload) } else { wire::payload(options.payload) };
+        let agreed = opened.first().and_then(|first| first.deflate.clone());
+        let requests = match &agreed {
+            Some(agreed) => deflate::requests(agreed, opcode, &payload)?,
+            None if compresses => return Err("the server does not agree to permessage-deflate".into()),
+            None => deflate::Requests { lead: Vec::new(), steady: wire::client_frame(opcode, &payload) },
+        };
+        let payload = if options.raw { requests.steady.clone() } else { payload };
+        let bytes_out = requests.steady.len();
+        let seen = agreed.map(|agreed| (agreed.clone(), seen(&agreed)));
+        let mut load = Self {
+            exchange: Exchange::new(poll, options.common.patience),
+            expected: Rc::new(Expected { opcode, payload }),
+            bytes_out,
+            deflate: seen,
+            raw: options.raw,
+        };
+        for opened in opened {
+            let reply = load.reply(opened.deflate.as_ref());
+            load.exchange.add(Link::new(opened), 0, reply);
         }
-        let round_trips_ns = Histogram::new_with_bounds(1_000, LONGEST_NS, 3)?;
-        Ok(Self { poll, connections, wire, burst, in_flight: options.in_flight, round_trips_ns })
+        for frame in &requests.lead {
+            let burst = load.exchange.burst(Burst::new(frame, 1));
+            load.exchange.send_only(burst);
+            load.exchange.once()?;
+        }
+        let burst = load.exchange.burst(Burst::new(&requests.steady, options.in_flight.into()));
+        load.exchange.send_only(burst);
+        Ok(load)
     }
 
-    /// Runs until the time or the count is over and every reply is there, so that the server rests
-    /// when this returns.
-    fn drive(&mut self, duration: Duration, messages: u64) -> Result<(), Failure> {
-        let end = Instant::now() + duration;
-        let mut busy = self.connections.len();
-        for connection in &mut self.connections {
-            connection.start();
-            connection.write(&self.burst)?;
-        }
-        let mut buffer = vec![0; READ_BUFFER];
-        let mut events: Vec<Event> = Vec::with_capacity(1024);
-        while busy > 0 {
-            if epoll::wait(&self.poll, spare_capacity(&mut events), Some(&PATIENCE))? == 0 {
-                return Err(format!("{busy} connections wait for a reply for 10 s").into());
+    /// What a connection waits for on which this was agreed upon.
+    fn reply(&self, agreed: Option<&DeflateParams>) -> Reply {
+        let expected = Rc::clone(&self.expected);
+        match (agreed, &self.deflate) {
+            _ if self.raw => Reply::Raw { expected, at: 0 },
+            (Some(agreed), Some((_, shared))) => {
+                // With context takeover each connection's messages refer to its own.
+                let seen = if agreed.server_takeover() { seen(agreed) } else { Rc::clone(shared) };
+                Reply::Deflated { expected, whole: crate::frames::Whole::default(), seen }
             }
-            let goes_on = Instant::now() < end && self.round_trips_ns.len() < messages;
-            for event in events.drain(..) {
-                let index = usize::try_from(event.data.u64())?;
-                let connection = self.connections.get_mut(index).ok_or("unknown token")?;
-                if connection.sent < self.burst.len() {
-                    connection.write(&self.burst)?;
-                }
-                let before = connection.replies;
-                connection.read(&mut buffer, &self.wire, self.in_flight)?;
-                let replies = u64::from(connection.replies - before);
-                if replies == 0 {
-                    continue;
-                }
-                let elapsed_ns = u64::try_from(connection.since.elapsed().as_nanos())?;
-                self.round_trips_ns.record_n(elapsed_ns.clamp(1_000, LONGEST_NS), replies)?;
-                if connection.replies < self.in_flight {
-                    continue;
-                }
-                if goes_on {
-                    connection.start();
-                    connection.write(&self.burst)?;
-                } else {
-                    busy -= 1;
-                }
-            }
+            _ => Reply::Message(expected),
         }
-        Ok(())
+    }
+
+    /// What the server sends for one message.
+    fn bytes_in(&self) -> usize {
+        if self.raw {
+            return self.expected.payload.len();
+        }
+        let last = self.deflate.as_ref().map(|(_, seen)| seen.borrow().last.clone());
+        let payload = last.filter(|last| !last.is_empty()).unwrap_or_else(|| self.expected.payload.clone());
+        wire::server_frame(self.expected.opcode, Rsv::NONE, &payload).len()
     }
 }
 
-impl Connection {
-    fn new(stream: TcpStream) -> Self {
-        let since = Instant::now();
-        Self { stream, sent: 0, since, replies: 0, received: 0, between: Between::Replies }
-    }
+fn seen(agreed: &DeflateParams) -> Rc<RefCell<Seen>> {
+    Rc::new(RefCell::new(Seen { inflater: Inflater::new(agreed), last: Vec::new() }))
+}
 
-    fn start(&mut self) {
-        self.sent = 0;
-        self.replies = 0;
-        self.since = Instant::now();
-    }
-
-    fn write(&mut self, burst: &[u8]) -> Result<(), Failure> {
-        while self.sent < burst.len() {
-            match self.stream.write(burst.get(self.sent..).unwrap_or_default()) {
-                Ok(count) => self.sent += count,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads until the burst is answered or the socket is empty.
-    fn read(&mut self, buffer: &mut [u8], wire: &Wire, in_flight: u16) -> Result<(), Failure> {
-        while self.replies < in_flight {
-            match self.stream.read(buffer) {
-                Ok(0) => return Err("the server closed the connection".into()),
-                Ok(count) => self.take(buffer.get(..count).unwrap_or_default(), wire)?,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error.into()),
-            }
-        }
-        if self.replies > in_flight { Err("more replies than requests".into()) } else { Ok(()) }
-    }
-
-    /// Compares every byte with what must come.
-    fn take(&mut self, mut bytes: &[u8], wire: &Wire) -> Result<(), Failure> {
-        const FIN_PING: u8 = 0x80 | wire::PING;
-        while let Some(&first) = bytes.first() {
-            let count = match self.between {
-                Between::PingLength => {
-                    self.between = Between::PingBody(first.into());
-                    1
-                }
-                Between::PingBody(0) => {
-                    self.between = Between::Replies;
-                    0
-                }
-                Between::PingBody(rest) => {
-                    let count = rest.min(bytes.len());
-                    self.between = Between::PingBody(rest - count);
-                    count
-                }
-                Between::Replies if wire.pings && self.received == 0 && first == FIN_PING => {
-                    self.between = Between::PingLength;
-                    1
-                }
-                Between::Replies => {
-                    let rest = wire.reply.get(self.received..).unwrap_or_default();
-                    let count = rest.len().min(bytes.len());
-                    if rest.get(..count) != bytes.get(..count) {
-                        let seen = bytes.get(..count.min(32)).unwrap_or_default();
-                        return Err(format!("wrong reply at byte {}: {}", self.received, seen.escape_ascii()).into());
-                    }
-                    self.received += count;
-                    count
-                }
-            };
-            bytes = bytes.get(count..).unwrap_or_default();
-            if self.received == wire.reply.len() {
-                self.received = 0;
-                self.replies += 1;
-            }
-        }
-        Ok(())
+impl crate::Report for Report {
+    fn head(&self) -> &Head {
+        &self.head
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = if self.raw { "raw TCP" } else { "WebSocket" };
-        writeln!(
-            f,
-            "{what}, {} connections, {} bytes, {} in flight: {} bytes there, {} back for each message",
-            self.connections, self.payload, self.in_flight, self.bytes_out, self.bytes_in
-        )?;
-        writeln!(f, "{} messages in {:.2} s, {:.0} a second", self.messages, self.seconds, self.messages_per_second)?;
-        if let Some((cpu_ns, busy)) = self.cpu_ns_per_message.zip(self.busy) {
-            writeln!(f, "server CPU {cpu_ns:.0} ns a message, {:.0} % of a core", busy * 100.0)?;
-        }
-        write!(f, "round trip p50 {:.1} us, p99 {:.1} us, max {:.1} us", self.p50_us, self.p99_us, self.max_us)
-    }
-}
-
-/// Counts far below 2^53, for division.
-#[expect(clippy::cast_precision_loss, reason = "exact below 2^53")]
-pub(crate) fn float(count: u64) -> f64 {
-    count as f64
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::net::TcpListener;
-
-    fn connection() -> Connection {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        Connection::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap())
-    }
-
-    #[test]
-    fn replies_count_in_any_split() {
-        let wire = Wire::websocket(wire::BINARY, 5);
-        let mut input = wire.reply.clone();
-        input.extend([0x89, 3, 1, 2, 3]);
-        input.extend(&wire.reply);
-        input.extend([0x89, 0]);
-        input.extend(&wire.reply);
-        for size in 1..input.len() {
-            let mut connection = connection();
-            for chunk in input.chunks(size) {
-                connection.take(chunk, &wire).unwrap();
-            }
-            assert_eq!((connection.replies, connection.received), (3, 0), "chunks of {size}");
-        }
-    }
-
-    #[test]
-    fn a_changed_byte_is_an_error() {
-        let wire = Wire::websocket(wire::BINARY, 5);
-        for index in 0..wire.reply.len() {
-            let mut input = wire.reply.clone();
-            input[index] ^= 0x20;
-            assert!(connection().take(&input, &wire).is_err(), "byte {index}");
-        }
+        let (connections, payload) = (grouped(self.connections as u64), self.payload);
+        let loop_is = match self.rate {
+            Some(rate) => format!("{rate} messages a second"),
+            None => format!("{} in flight on each", self.in_flight),
+        };
+        let mut lines = Lines::default();
+        lines
+            .add("echo", format!("{what}, {connections} connections, {payload} bytes, {loop_is}"))
+            .add("on the wire", format!("{} bytes there, {} back for each message", self.bytes_out, self.bytes_in))
+            .add(
+                "messages",
+                format!(
+                    "{} in {:.2} s, {} a second",
+                    grouped(self.messages),
+                    self.seconds,
+                    grouped(rounded(self.messages_per_second))
+                ),
+            )
+            .cpu(self.cpu_ns_per_message, self.busy, "a message")
+            .times("round trip", &self.times);
+        f.write_str(&lines.finish())
     }
 }

@@ -1,284 +1,317 @@
-//! One publisher, many subscribers. Closed loop: the next publication leaves when all have the one before, or as many
-//! before it as may be in flight. Paced: they leave at a fixed rate, and time counts from when each was due.
+//! One publisher, many subscribers. Closed loop: the next publication leaves when all have the one before, or as many before it
+//! as may be in flight. Open loop: they leave at their moments.
 
-use crate::channel::{self, Frames};
-use crate::echo::{LONGEST_NS, float};
-use crate::process::Server;
-use crate::{Common, Failure, socket, wire};
-use hdrhistogram::Histogram;
-use rustix::buffer::spare_capacity;
-use rustix::event::Timespec;
-use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
-use rustix::fd::OwnedFd;
+use crate::exchange::Pace;
+use crate::frames::Whole;
+use crate::link::{Burst, Link};
+use crate::open::{Opened, Opener};
+use crate::options::{self, Common, Window};
+use crate::pace::{Schedule, rounded};
+use crate::poll::Poll;
+use crate::progress::Progress;
+use crate::publication::{Delivery, Publication};
+use crate::report::{Head, Lines, Percentiles, Stopwatch, Times, grouped};
+use crate::{Failure, channel};
 use serde::Serialize;
 use std::collections::VecDeque;
 use std::fmt;
-use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-const PATIENCE: Duration = Duration::from_secs(10);
-const CHANNEL: &str = "bench";
+const READ_BUFFER: usize = 256 * 1024;
+/// Publications that leave before deliveries are read again, when many are due.
+const DUE_AT_ONCE: usize = 16;
+/// How long deliveries are waited for when somebody wants an end.
+const LAST_DELIVERIES: Duration = Duration::from_secs(1);
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
     #[command(flatten)]
     pub(crate) common: Common,
-    /// Plain TCP: what the publisher sends goes to all others as it is; so many bytes for each publication
-    #[arg(long, value_name = "BYTES")]
-    raw: Option<usize>,
-    /// No subprotocol: the server passes on what one connection sends to all others, not to the sender
-    #[arg(long, conflicts_with = "raw")]
-    broadcast: bool,
-    /// Publications a second, whether those before have arrived or not; without it the next leaves when one has
-    #[arg(long, value_name = "RATE", alias = "rate", conflicts_with = "in_flight")]
-    paced: Option<f64>,
-    #[arg(long, default_value_t = 1000)]
+    #[command(flatten)]
+    window: Window,
+    /// Connections that are to get each publication
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = options::some)]
     subscribers: usize,
     /// Bytes of JSON in each publication
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, value_name = "BYTES", default_value_t = 128)]
     payload: usize,
-    /// Publications on their way at once
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    /// Closed loop: publications on their way at once
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     in_flight: u16,
-    #[arg(long, default_value_t = 1.0)]
-    seconds: f64,
-    #[arg(long, default_value_t = 0.2)]
-    warm_up: f64,
+    /// Open loop: so many publications a second, whether those before have arrived or not. Time counts from when each was due
+    #[arg(long, value_name = "N", alias = "paced", conflicts_with = "in_flight", value_parser = options::rate)]
+    rate: Option<f64>,
+    /// Stop after so many publications, if that comes first
+    #[arg(long, value_name = "N", default_value_t = u64::MAX, hide_default_value = true)]
+    messages: u64,
+    /// The channel
+    #[arg(long, value_name = "NAME", default_value = "bench")]
+    channel: String,
+    /// A server without channels: no subprotocol, and what one connection sends the server passes on to all others
+    #[arg(long, conflicts_with = "raw")]
+    broadcast: bool,
+    /// With --broadcast: send binary messages in place of text
+    #[arg(long, requires = "broadcast")]
+    binary: bool,
+    /// Plain TCP: what the publisher sends goes to all others as it is; so many bytes for each publication
+    #[arg(long, value_name = "BYTES", value_parser = options::some)]
+    raw: Option<usize>,
 }
 
 #[derive(Serialize)]
 pub(crate) struct Report {
+    #[serde(flatten)]
+    head: Head,
     subscribers: usize,
     payload: usize,
     in_flight: u16,
+    rate: Option<f64>,
     raw: bool,
     broadcast: bool,
-    paced: Option<f64>,
     /// Of the last delivery, with its header.
     delivery_bytes: usize,
     seconds: f64,
+    publications: u64,
     deliveries: u64,
     deliveries_per_second: f64,
     cpu_ns_per_delivery: Option<f64>,
     busy: Option<f64>,
     /// From the publication to the last of its deliveries.
-    p50_us: f64,
-    p99_us: f64,
-    max_us: f64,
+    #[serde(flatten)]
+    last: Percentiles,
+    /// From the publication to each of its deliveries.
+    each: Percentiles,
 }
 
 /// # Errors
 ///
 /// When a connection fails, or a delivery is late or not what was published.
 pub(crate) fn run(options: &Options) -> Result<Report, Failure> {
+    let common = &options.common;
     let mut load = Load::open(options)?;
-    load.drive(Duration::from_secs_f64(options.warm_up))?;
-    load.fan_outs_ns.reset();
-    let server = options.common.pid.map(Server::new);
-    let cpu_before = server.map(Server::cpu_ns).transpose()?;
-    let started = Instant::now();
-    load.drive(Duration::from_secs_f64(options.seconds))?;
-    let seconds = started.elapsed().as_secs_f64();
-    let cpu_after = server.map(Server::cpu_ns).transpose()?;
-    let cpu_ns = cpu_after.zip(cpu_before).map(|(after, before)| float(after.saturating_sub(before)));
-    let deliveries = load.fan_outs_ns.len() * options.subscribers as u64;
-    let us = |quantile| float(load.fan_outs_ns.value_at_quantile(quantile)) / 1e3;
+    let pace = Pace::of(options.rate, options.in_flight);
+    load.drive(pace, options.window.warm_up, u64::MAX)?;
+    load.last.reset();
+    load.each.reset();
+    let watch = Stopwatch::start(common)?;
+    load.drive(pace, options.window.seconds, options.messages)?;
+    let lap = watch.stop()?;
+    let deliveries = load.each.len();
     Ok(Report {
+        head: Head::new("fanout", common, load.poll.is_interrupted()),
         subscribers: options.subscribers,
         payload: options.payload,
         in_flight: options.in_flight,
+        rate: options.rate,
         raw: options.raw.is_some(),
         broadcast: options.broadcast,
-        paced: options.paced,
-        delivery_bytes: load.delivery_bytes,
-        seconds,
+        delivery_bytes: load.publication.delivery_bytes(),
+        seconds: lap.seconds,
+        publications: load.last.len(),
         deliveries,
-        deliveries_per_second: float(deliveries) / seconds,
-        cpu_ns_per_delivery: cpu_ns.map(|ns| ns / float(deliveries)),
-        busy: cpu_ns.map(|ns| ns / (seconds * 1e9)),
-        p50_us: us(0.5),
-        p99_us: us(0.99),
-        max_us: us(1.0),
+        deliveries_per_second: lap.per_second(deliveries),
+        cpu_ns_per_delivery: lap.cpu_ns_each(deliveries),
+        busy: lap.busy(),
+        last: load.last.percentiles(),
+        each: load.each.percentiles(),
     })
 }
 
 struct Load {
-    poll: OwnedFd,
-    publisher: TcpStream,
-    /// What it sends for one publication.
-    publication: Vec<u8>,
-    /// What every delivery has in it.
-    data: Vec<u8>,
-    raw: Option<usize>,
-    in_flight: u16,
-    /// Time between two publications, where they leave at a rate.
-    every: Option<Duration>,
+    poll: Poll,
+    publisher: Link,
     subscribers: Vec<Subscriber>,
-    /// The publications on their way: when each left, and how many have it still to come.
+    publication: Publication,
+    /// The publications on their way: when each was due, and how many have it still to come.
     under_way: VecDeque<(Instant, usize)>,
     /// The number of the first of them.
     first: u64,
-    delivery_bytes: usize,
-    fan_outs_ns: Histogram<u64>,
+    last: Times,
+    each: Times,
+    patience: Duration,
+    buffer: Vec<u8>,
 }
 
 struct Subscriber {
-    stream: TcpStream,
-    frames: Frames,
-    /// Bytes since the last delivery, where there are no frames.
-    raw_bytes: usize,
-    /// Deliveries so far.
-    deliveries: u64,
+    link: Link,
+    delivery: Delivery,
+    /// Deliveries so far: the number of the publication that must come next.
+    next: u64,
 }
 
 impl Load {
     fn open(options: &Options) -> Result<Self, Failure> {
-        let target = &options.common.target;
-        let poll = epoll::create(CreateFlags::CLOEXEC)?;
-        let mut subscribers = Vec::with_capacity(options.subscribers);
-        for index in 0..options.subscribers {
-            let stream = match options.raw {
-                Some(_) => socket::open(target, socket::source(index))?,
-                None if options.broadcast => socket::open_websocket(target, socket::source(index))?,
-                None => channel::subscriber(target, index, CHANNEL)?,
-            };
-            stream.set_nonblocking(true)?;
-            epoll::add(&poll, &stream, EventData::new_u64(index as u64), EventFlags::IN | EventFlags::ET)?;
-            subscribers.push(Subscriber { stream, frames: Frames::default(), raw_bytes: 0, deliveries: 0 });
-        }
-        let publisher = match options.raw {
-            Some(_) => socket::open(target, socket::source(0))?,
-            None => socket::open_websocket(target, socket::source(0))?,
+        let (common, count) = (&options.common, options.subscribers);
+        let mut poll = Poll::new()?;
+        let (subscribers, publisher) = match (options.raw, options.broadcast) {
+            (Some(_), _) => (Opener::raw(common)?, Opener::raw(common)?),
+            (None, true) => {
+                let opener = || Opener::new(common, common.target.request());
+                (opener()?, opener()?)
+            }
+            (None, false) => {
+                let opener = || Opener::new(common, channel::request(common)?);
+                (opener()?.hello(channel::subscribe(&options.channel)), opener()?)
+            }
         };
-        let data = channel::data(options.payload);
-        let publication = match options.raw {
-            Some(bytes) => wire::client_frame(wire::BINARY, &vec![b'x'; bytes]).into_iter().take(bytes).collect(),
-            None if options.broadcast => wire::client_frame(wire::TEXT, data.as_bytes()),
-            None => channel::publish(CHANNEL, &data, None),
+        let opened = subscribers.open_all(&mut poll, 0..count)?;
+        let publisher = publisher.open_all(&mut poll, count..count + 1)?.pop().ok_or("no publisher")?;
+        let publication = match (options.raw, options.broadcast) {
+            (Some(bytes), _) => Publication::raw(bytes),
+            (None, true) => Publication::broadcast(options.payload, options.binary),
+            (None, false) => Publication::channel(&options.channel, options.payload),
+        };
+        let subscriber = |opened: Opened| {
+            let delivery = if opened.frames.is_some() { Delivery::Message(Whole::default()) } else { Delivery::Raw(0) };
+            Subscriber { link: Link::new(opened), delivery, next: 0 }
         };
         Ok(Self {
             poll,
-            publisher,
+            publisher: Link::new(publisher),
+            subscribers: opened.into_iter().map(subscriber).collect(),
             publication,
-            data: data.into_bytes(),
-            raw: options.raw,
-            in_flight: options.in_flight,
-            every: options.paced.map(|rate| Duration::from_secs_f64(1.0 / rate.max(0.001))),
-            subscribers,
             under_way: VecDeque::new(),
             first: 0,
-            delivery_bytes: options.raw.unwrap_or(0),
-            fan_outs_ns: Histogram::new_with_bounds(1_000, LONGEST_NS, 3)?,
+            last: Times::new(),
+            each: Times::new(),
+            patience: common.patience,
+            buffer: vec![0; READ_BUFFER],
         })
     }
 
-    /// Publishes until the time is over and everybody has everything.
-    fn drive(&mut self, duration: Duration) -> Result<(), Failure> {
+    /// Publishes until the time or the publications are over, or somebody wants an end, and everybody has everything.
+    fn drive(&mut self, pace: Pace, duration: Duration, most: u64) -> Result<(), Failure> {
         let start = Instant::now();
         let end = start + duration;
-        let mut due = start;
-        if self.every.is_none() {
-            for _ in 0..self.in_flight {
+        let (mut schedule, in_flight) = match pace {
+            Pace::Open(rate) => (Some(Schedule::new(rate, start, duration, most)), 0),
+            Pace::Closed(in_flight) => (None, usize::from(in_flight)),
+        };
+        let (mut left, mut heard, mut stopped, mut tokens) = (most, start, None, Vec::new());
+        let mut progress = Progress::new();
+        loop {
+            let now = Instant::now();
+            if self.poll.is_interrupted() {
+                (schedule, left) = (None, 0);
+                if now.duration_since(*stopped.get_or_insert(now)) > LAST_DELIVERIES {
+                    return Ok(());
+                }
+            }
+            if self.under_way.is_empty() {
+                heard = now;
+            }
+            if let Some(schedule) = &mut schedule {
+                for due in (0..DUE_AT_ONCE).map_while(|_| schedule.take(now)) {
+                    self.publish(due)?;
+                }
+            }
+            while self.under_way.len() < in_flight && left > 0 && now < end {
+                left -= 1;
                 self.publish(Instant::now())?;
             }
-        }
-        let mut heard = start;
-        let mut buffer = vec![0; 256 * 1024];
-        let mut events: Vec<Event> = Vec::with_capacity(1024);
-        loop {
-            while let Some(every) = self.every.filter(|_| due < end && due <= Instant::now()) {
-                self.publish(due)?;
-                due += every;
-            }
-            let publishing = self.every.is_some() && due < end;
-            if self.under_way.is_empty() && !publishing {
+            let next = schedule.as_ref().and_then(Schedule::next);
+            if self.under_way.is_empty() && next.is_none() {
                 return Ok(());
             }
-            let wait = if publishing { due.saturating_duration_since(Instant::now()).min(PATIENCE) } else { PATIENCE };
-            let wait = Timespec::try_from(wait)?;
-            if epoll::wait(&self.poll, spare_capacity(&mut events), Some(&wait))? > 0 {
-                heard = Instant::now();
-            } else if !self.under_way.is_empty() && heard.elapsed() >= PATIENCE {
-                return Err("deliveries are missing for 10 s".into());
+            if now.duration_since(heard) > self.patience {
+                return Err(self.late());
             }
-            for event in events.drain(..) {
-                self.read(usize::try_from(event.data.u64())?, &mut buffer)?;
-            }
-            while let Some((since, 0)) = self.under_way.front().copied() {
-                let ns = u64::try_from(since.elapsed().as_nanos())?;
-                self.fan_outs_ns.record(ns.clamp(1_000, LONGEST_NS))?;
-                self.under_way.pop_front();
-                self.first += 1;
-                if self.every.is_none() && Instant::now() < end {
-                    self.publish(Instant::now())?;
+            self.poll.wait(next, &mut tokens)?;
+            for &token in &tokens {
+                if self.turn(token)? {
+                    heard = now;
                 }
             }
+            self.finish();
+            progress.tick(now, || {
+                let p99 = self.last.percentiles().p99_us;
+                format!("{} publications, p99 to the last delivery {p99:.0} us", grouped(self.last.len()))
+            });
         }
     }
 
-    fn publish(&mut self, since: Instant) -> Result<(), Failure> {
-        self.under_way.push_back((since, self.subscribers.len()));
-        Ok(self.publisher.write_all(&self.publication)?)
+    fn publish(&mut self, due: Instant) -> Result<(), Failure> {
+        let number = self.first + self.under_way.len() as u64;
+        self.under_way.push_back((due, self.subscribers.len()));
+        self.publisher.queue(self.publication.frame(number))?;
+        self.publisher.write(&Burst::none()).map_err(|error| format!("the publisher: {error}").into())
     }
 
-    fn read(&mut self, index: usize, buffer: &mut [u8]) -> Result<(), Failure> {
-        let Self { subscribers, under_way, first, raw, data, delivery_bytes, .. } = self;
-        let subscriber = subscribers.get_mut(index).ok_or("unknown token")?;
-        loop {
-            let count = match subscriber.stream.read(buffer) {
-                Ok(0) => return Err("the server closed a subscriber's connection".into()),
-                Ok(count) => count,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error.into()),
-            };
-            let before = subscriber.deliveries;
-            let read = buffer.get(..count).unwrap_or_default();
-            if let Some(bytes) = raw {
-                subscriber.raw_bytes += count;
-                subscriber.deliveries += (subscriber.raw_bytes / *bytes) as u64;
-                subscriber.raw_bytes %= *bytes;
-            } else {
-                let (deliveries, mut wrong) = (&mut subscriber.deliveries, None);
-                subscriber.frames.take(read, |text| {
-                    *deliveries += 1;
-                    *delivery_bytes = text.len() + if text.len() < 126 { 2 } else { 4 };
-                    if !text.windows(data.len()).any(|window| window == &data[..]) {
-                        wrong = Some(String::from_utf8_lossy(text).into_owned());
-                    }
-                })?;
-                if let Some(wrong) = wrong {
-                    return Err(format!("not what was published: {wrong}").into());
-                }
-            }
-            for number in before..subscriber.deliveries {
-                let place = number.checked_sub(*first).ok_or("a delivery too many")?;
-                let (_, missing) = under_way.get_mut(usize::try_from(place)?).ok_or("a delivery too early")?;
-                *missing -= 1;
-            }
-            if count < buffer.len() {
-                return Ok(());
+    /// Reads what there is, and says whether it was a delivery.
+    fn turn(&mut self, token: usize) -> Result<bool, Failure> {
+        let Self { publisher, subscribers, publication, under_way, first, each, buffer, .. } = self;
+        let Some(Subscriber { link, delivery, next }) = subscribers.get_mut(token) else {
+            publisher.write(&Burst::none())?;
+            publisher.read(buffer, |piece| {
+                let said = piece.bytes.escape_ascii();
+                Err(format!("the publisher, who asked for no answer, was told {said}").into())
+            })?;
+            return Ok(false);
+        };
+        let before = *next;
+        let on = |error: Failure| -> Failure { format!("subscriber {}: {error}", token + 1).into() };
+        link.read(buffer, |piece| {
+            *next += delivery.hear(piece, publication, *next)?;
+            Ok(())
+        })
+        .map_err(on)?;
+        link.write(&Burst::none()).map_err(on)?;
+        let now = Instant::now();
+        for number in before..*next {
+            let place = number.checked_sub(*first).ok_or("a delivery too many")?;
+            let (since, missing) = under_way.get_mut(usize::try_from(place)?).ok_or("a delivery too early")?;
+            *missing -= 1;
+            each.record(*since, now, 1);
+            if *missing == 0 {
+                self.last.record(*since, now, 1);
             }
         }
+        Ok(before != *next)
+    }
+
+    /// Takes off what everybody has.
+    fn finish(&mut self) {
+        while let Some((_, 0)) = self.under_way.front() {
+            self.under_way.pop_front();
+            self.first += 1;
+        }
+    }
+
+    fn late(&self) -> Failure {
+        let missing = self.under_way.front().map_or(0, |(_, missing)| *missing);
+        let (all, seconds, number) = (self.subscribers.len(), self.patience.as_secs_f64(), self.first + 1);
+        format!("publication {number}: {missing} of {all} deliveries are missing for {seconds} s").into()
+    }
+}
+
+impl crate::Report for Report {
+    fn head(&self) -> &Head {
+        &self.head
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = if self.raw { "raw TCP" } else { "channel" };
-        writeln!(
-            f,
-            "{what}, {} subscribers, {} bytes of data, {} bytes a delivery, {} in flight",
-            self.subscribers, self.payload, self.delivery_bytes, self.in_flight
-        )?;
-        writeln!(
-            f,
-            "{} deliveries in {:.2} s, {:.0} a second",
-            self.deliveries, self.seconds, self.deliveries_per_second
-        )?;
-        if let Some((cpu_ns, busy)) = self.cpu_ns_per_delivery.zip(self.busy) {
-            writeln!(f, "server CPU {cpu_ns:.0} ns a delivery, {:.0} % of a core", busy * 100.0)?;
-        }
-        write!(f, "publication to last delivery p50 {:.0} us, p99 {:.0} us", self.p50_us, self.p99_us)
+        let what = match (self.raw, self.broadcast) {
+            (true, _) => "raw TCP",
+            (_, true) => "broadcast",
+            _ => "channel",
+        };
+        let loop_is = match self.rate {
+            Some(rate) => format!("{rate} a second"),
+            None => format!("{} in flight", self.in_flight),
+        };
+        let (subscribers, payload) = (grouped(self.subscribers as u64), self.payload);
+        let (count, rate) = (grouped(self.deliveries), grouped(rounded(self.deliveries_per_second)));
+        let mut lines = Lines::default();
+        lines
+            .add("fanout", format!("{what}, {subscribers} subscribers, {payload} bytes of data, {loop_is}"))
+            .add("on the wire", format!("{} bytes a delivery", self.delivery_bytes))
+            .add("publications", grouped(self.publications))
+            .add("deliveries", format!("{count} in {:.2} s, {rate} a second", self.seconds))
+            .cpu(self.cpu_ns_per_delivery, self.busy, "a delivery")
+            .times("to each", &self.each)
+            .times("to the last", &self.last);
+        f.write_str(&lines.finish())
     }
 }

@@ -5,7 +5,6 @@ use serde::Serialize;
 use std::fmt;
 use std::fs;
 use std::ops::Sub;
-use std::thread;
 use std::time::Duration;
 
 /// How often memory is read while waiting for it to come to rest, and how often at most.
@@ -60,16 +59,19 @@ impl Server {
         Ok(Memory { private: private * 1024, anonymous: kilobytes(&status, "RssAnon:")? * 1024 })
     }
 
-    /// Waits until memory stays the same, then returns it.
+    /// Waits until memory stays the same, then returns it. Meanwhile `pause` does what there is to do.
     ///
     /// # Errors
     ///
-    /// When the process is gone.
-    pub(crate) fn settled_memory(self) -> Result<Memory, Failure> {
+    /// When the process is gone, or `pause` fails.
+    pub(crate) fn settled_memory(
+        self,
+        mut pause: impl FnMut(Duration) -> Result<(), Failure>,
+    ) -> Result<Memory, Failure> {
         let mut last = self.memory()?;
         let mut agree = 1;
         for _ in 0..SETTLE_STEPS {
-            thread::sleep(SETTLE_STEP);
+            pause(SETTLE_STEP)?;
             let now = self.memory()?;
             agree = if now == last { agree + 1 } else { 1 };
             last = now;

@@ -1,156 +1,114 @@
-//! Publications that are acknowledged: how long the `ok` takes. Closed loop, one on its way for each connection, each
-//! connection in a channel of its own or all in one.
+//! Publications that are acknowledged: how long the `ok` takes. Each connection in a channel of its own, or all in one.
 
-use crate::channel::{self, Frames};
-use crate::echo::{LONGEST_NS, float};
-use crate::process::Server;
-use crate::{Common, Failure, socket};
-use hdrhistogram::Histogram;
-use rustix::buffer::spare_capacity;
-use rustix::event::Timespec;
-use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use crate::Failure;
+use crate::channel;
+use crate::exchange::{Exchange, Pace, Plan};
+use crate::frames::Whole;
+use crate::link::{Burst, Link};
+use crate::open::Opener;
+use crate::options::{self, Common, Window};
+use crate::pace::rounded;
+use crate::poll::Poll;
+use crate::report::{Head, Lines, Percentiles, Stopwatch, grouped};
+use crate::verify::Reply;
 use serde::Serialize;
 use std::fmt;
-use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
-use std::time::{Duration, Instant};
-
-const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
     #[command(flatten)]
     pub(crate) common: Common,
-    #[arg(long, default_value_t = 100)]
+    #[command(flatten)]
+    window: Window,
+    /// Publishers
+    #[arg(long, value_name = "N", default_value = "100", value_parser = options::some)]
     connections: usize,
     /// Bytes of JSON in each publication
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, value_name = "BYTES", default_value_t = 128)]
     payload: usize,
-    /// The channel; `{}` becomes the number of the connection
-    #[arg(long, default_value = "bench-{}")]
+    /// The channel; {} becomes the number of the connection
+    #[arg(long, value_name = "NAME", default_value = "bench-{}")]
     channel: String,
-    #[arg(long, default_value_t = 1.0)]
-    seconds: f64,
+    /// Closed loop: publications that each connection has on the way at once
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    in_flight: u16,
+    /// Open loop: so many publications a second on all connections together. Time counts from when each was due
+    #[arg(long, value_name = "N", conflicts_with = "in_flight", value_parser = options::rate)]
+    rate: Option<f64>,
+    /// Stop after so many publications, if that comes first
+    #[arg(long, value_name = "N", default_value_t = u64::MAX, hide_default_value = true)]
+    messages: u64,
 }
 
 #[derive(Serialize)]
 pub(crate) struct Report {
+    #[serde(flatten)]
+    head: Head,
     connections: usize,
     payload: usize,
+    in_flight: u16,
+    rate: Option<f64>,
     seconds: f64,
     acknowledged: u64,
     per_second: f64,
     cpu_ns_each: Option<f64>,
-    p50_us: f64,
-    p99_us: f64,
-    max_us: f64,
-}
-
-struct Publisher {
-    stream: TcpStream,
-    frame: Vec<u8>,
-    frames: Frames,
-    since: Instant,
+    busy: Option<f64>,
+    #[serde(flatten)]
+    times: Percentiles,
 }
 
 /// # Errors
 ///
 /// When a connection fails, or a publication is refused or not answered.
 pub(crate) fn run(options: &Options) -> Result<Report, Failure> {
-    let poll = epoll::create(CreateFlags::CLOEXEC)?;
+    let common = &options.common;
+    let mut poll = Poll::new()?;
+    let opened = Opener::new(common, channel::request(common)?)?.open_all(&mut poll, 0..options.connections)?;
+    let mut exchange = Exchange::new(poll, common.patience);
     let data = channel::data(options.payload);
-    let mut publishers = Vec::with_capacity(options.connections);
-    for index in 0..options.connections {
-        let stream = socket::open_websocket(&options.common.target, socket::source(index))?;
-        stream.set_nonblocking(true)?;
-        epoll::add(&poll, &stream, EventData::new_u64(index as u64), EventFlags::IN | EventFlags::ET)?;
-        let frame = channel::publish(&options.channel.replace("{}", &index.to_string()), &data, Some(1));
-        publishers.push(Publisher { stream, frame, frames: Frames::default(), since: Instant::now() });
+    for (index, opened) in opened.into_iter().enumerate() {
+        let channel = options.channel.replace("{}", &index.to_string());
+        let frame = channel::publish(&channel, &data, Some(1));
+        let burst = exchange.burst(Burst::new(&frame, options.in_flight.into()));
+        exchange.add(Link::new(opened), burst, Reply::Acknowledged(Whole::default()));
     }
-    let server = options.common.pid.map(Server::new);
-    let cpu_before = server.map(Server::cpu_ns).transpose()?;
-    let mut round_trips_ns = Histogram::<u64>::new_with_bounds(1_000, LONGEST_NS, 3)?;
-    let started = Instant::now();
-    let end = started + Duration::from_secs_f64(options.seconds);
-    for publisher in &mut publishers {
-        publisher.publish()?;
-    }
-    let mut waiting = publishers.len();
-    let mut buffer = vec![0; 64 * 1024];
-    let mut events: Vec<Event> = Vec::with_capacity(1024);
-    while waiting > 0 {
-        if epoll::wait(&poll, spare_capacity(&mut events), Some(&PATIENCE))? == 0 {
-            return Err("no answer for 10 s".into());
-        }
-        for event in events.drain(..) {
-            let publisher = publishers.get_mut(usize::try_from(event.data.u64())?).ok_or("unknown token")?;
-            if !publisher.read(&mut buffer)? {
-                continue;
-            }
-            let ns = u64::try_from(publisher.since.elapsed().as_nanos())?;
-            round_trips_ns.record(ns.clamp(1_000, LONGEST_NS))?;
-            if Instant::now() < end {
-                publisher.publish()?;
-            } else {
-                waiting -= 1;
-            }
-        }
-    }
-    let seconds = started.elapsed().as_secs_f64();
-    let cpu_after = server.map(Server::cpu_ns).transpose()?;
-    let cpu_ns = cpu_after.zip(cpu_before).map(|(after, before)| float(after.saturating_sub(before)));
-    let acknowledged = round_trips_ns.len();
-    let us = |ns: u64| float(ns) / 1e3;
+    let pace = Pace::of(options.rate, options.in_flight);
+    exchange.drive(Plan { duration: options.window.warm_up, messages: u64::MAX, pace })?;
+    exchange.times.reset();
+    let watch = Stopwatch::start(common)?;
+    exchange.drive(Plan { duration: options.window.seconds, messages: options.messages, pace })?;
+    let lap = watch.stop()?;
+    let acknowledged = exchange.times.len();
     Ok(Report {
+        head: Head::new("publish", common, exchange.poll.is_interrupted()),
         connections: options.connections,
         payload: options.payload,
-        seconds,
+        in_flight: options.in_flight,
+        rate: options.rate,
+        seconds: lap.seconds,
         acknowledged,
-        per_second: float(acknowledged) / seconds,
-        cpu_ns_each: cpu_ns.map(|ns| ns / float(acknowledged)),
-        p50_us: us(round_trips_ns.value_at_quantile(0.5)),
-        p99_us: us(round_trips_ns.value_at_quantile(0.99)),
-        max_us: us(round_trips_ns.max()),
+        per_second: lap.per_second(acknowledged),
+        cpu_ns_each: lap.cpu_ns_each(acknowledged),
+        busy: lap.busy(),
+        times: exchange.times.percentiles(),
     })
 }
 
-impl Publisher {
-    fn publish(&mut self) -> Result<(), Failure> {
-        self.since = Instant::now();
-        // A frame of this size always fits into the buffer of a socket whose last one was answered.
-        Ok(self.stream.write_all(&self.frame)?)
-    }
-
-    /// Whether the answer is there.
-    fn read(&mut self, buffer: &mut [u8]) -> Result<bool, Failure> {
-        let (mut answered, mut wrong) = (false, None);
-        loop {
-            match self.stream.read(buffer) {
-                Ok(0) => return Err("the server closed a publisher's connection".into()),
-                Ok(count) => self.frames.take(buffer.get(..count).unwrap_or_default(), |text| {
-                    answered = true;
-                    if !text.windows(4).any(|window| window == b"\"ok\"") {
-                        wrong = Some(String::from_utf8_lossy(text).into_owned());
-                    }
-                })?,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error.into()),
-            }
-        }
-        wrong.map_or(Ok(answered), |wrong| Err(format!("not published: {wrong}").into()))
+impl crate::Report for Report {
+    fn head(&self) -> &Head {
+        &self.head
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "{} publishers of {} bytes: {:.0} acknowledged a second",
-            self.connections, self.payload, self.per_second
-        )?;
-        if let Some(cpu_ns) = self.cpu_ns_each {
-            writeln!(f, "server CPU {cpu_ns:.0} ns each")?;
-        }
-        write!(f, "p50 {:.0} us, p99 {:.0} us, max {:.0} us", self.p50_us, self.p99_us, self.max_us)
+        let (count, rate) = (grouped(self.acknowledged), grouped(rounded(self.per_second)));
+        let mut lines = Lines::default();
+        lines
+            .add("publish", format!("{} publishers, {} bytes", grouped(self.connections as u64), self.payload))
+            .add("acknowledged", format!("{count} in {:.2} s, {rate} a second", self.seconds))
+            .cpu(self.cpu_ns_each, self.busy, "each")
+            .times("time to ok", &self.times);
+        f.write_str(&lines.finish())
     }
 }

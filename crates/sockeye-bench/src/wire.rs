@@ -1,90 +1,53 @@
-//! The bytes that travel, built once before the clock starts.
+//! The bytes that travel, built and masked before the clock starts.
 
-/// The sample nonce of RFC 6455, section 1.3. The server cannot know that it is always the same.
-const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
-/// What section 1.3 says must come back for `KEY`; so the load generator needs no SHA-1.
-pub(crate) const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+use sockeye_proto::frame::{Header, MaskKey, OpCode, Rsv};
+use std::fmt::Write;
 
-const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
-const FIN: u8 = 0x80;
-const MASKED: u8 = 0x80;
-/// In the place of a length: the length follows, in 2 or in 8 bytes.
-const LENGTH_16: u8 = 0x7e;
-const LENGTH_64: u8 = 0x7f;
-
-pub(crate) const TEXT: u8 = 0x1;
-pub(crate) const BINARY: u8 = 0x2;
-pub(crate) const PING: u8 = 0x9;
-
-/// What one message looks like in each direction.
-pub(crate) struct Wire {
-    /// Sent to the server for one message.
-    pub(crate) request: Vec<u8>,
-    /// Expected from the server for one message.
-    pub(crate) reply: Vec<u8>,
-    /// Whether a ping may stand between two replies.
-    pub(crate) pings: bool,
-}
-
-impl Wire {
-    /// WebSocket: a masked frame there, an unmasked frame back.
-    pub(crate) fn websocket(opcode: u8, payload: usize) -> Self {
-        let payload = self::payload(payload);
-        Self { request: client_frame(opcode, &payload), reply: server_frame(opcode, &payload), pings: true }
-    }
-
-    /// No protocol: as many bytes as the WebSocket request would have, there and back.
-    pub(crate) fn raw(payload: usize) -> Self {
-        let request = client_frame(BINARY, &self::payload(payload));
-        Self { reply: request.clone(), request, pings: false }
-    }
-}
-
-/// The opening handshake of section 4.1.
-pub(crate) fn handshake(host: &str, path: &str) -> String {
-    format!(
-        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    )
-}
+/// Of the frame in RFC 6455, section 5.7. A server cannot know that it is always the same.
+pub(crate) const MASK: MaskKey = MaskKey([0x37, 0xfa, 0x21, 0x3d]);
 
 /// A masked frame as a client sends it.
-pub(crate) fn client_frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn client_frame(opcode: OpCode, payload: &[u8]) -> Vec<u8> {
     let mut frame = client_header(opcode, payload.len() as u64);
-    frame.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    let start = frame.len();
+    frame.extend(payload);
+    MASK.apply(frame.get_mut(start..).unwrap_or_default(), 0);
     frame
 }
 
 /// The header alone, with its mask: 6, 8 or 14 bytes.
-pub(crate) fn client_header(opcode: u8, length: u64) -> Vec<u8> {
-    let mut frame = header(opcode, MASKED, length);
-    frame.extend(MASK);
-    frame
+pub(crate) fn client_header(opcode: OpCode, len: u64) -> Vec<u8> {
+    Header { fin: true, rsv: Rsv::NONE, opcode, mask: Some(MASK), len }.encode().as_slice().to_vec()
 }
 
-fn server_frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
-    let mut frame = header(opcode, 0, payload.len() as u64);
-    frame.extend(payload);
-    frame
-}
-
-fn header(opcode: u8, masked: u8, length: u64) -> Vec<u8> {
-    let mut header = vec![FIN | opcode];
-    if let Ok(length @ 0..=125) = u8::try_from(length) {
-        header.push(masked | length);
-    } else if let Ok(length) = u16::try_from(length) {
-        header.push(masked | LENGTH_16);
-        header.extend(length.to_be_bytes());
-    } else {
-        header.push(masked | LENGTH_64);
-        header.extend(length.to_be_bytes());
-    }
-    header
+/// An unmasked frame as a server sends it.
+pub(crate) fn server_frame(opcode: OpCode, rsv: Rsv, payload: &[u8]) -> Vec<u8> {
+    let header = Header { fin: true, rsv, opcode, mask: None, len: payload.len() as u64 };
+    [header.encode().as_slice(), payload].concat()
 }
 
 /// Printable and not periodic in four bytes, so that it may be text and shows a wrong mask.
-fn payload(length: usize) -> Vec<u8> {
+pub(crate) fn payload(length: usize) -> Vec<u8> {
     (b'!'..=b'}').cycle().take(length).collect()
+}
+
+/// What a compressor meets in practice: records with the same names and other values, always the same ones.
+pub(crate) fn records(length: usize) -> Vec<u8> {
+    let mut text = String::with_capacity(length + 128);
+    let mut state = 0x2545_f491_u32;
+    let mut dice = move || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        state
+    };
+    while text.len() < length {
+        let (id, price, volume, at) = (dice(), dice() % 100_000, dice() % 1_000, dice());
+        // A string takes all that is written to it.
+        let _ = write!(text, r#"{{"id":"{id:08x}","price":{price},"volume":{volume},"side":"buy","at":{at}}},"#);
+    }
+    text.truncate(length);
+    text.into_bytes()
 }
 
 #[cfg(test)]
@@ -93,9 +56,10 @@ mod tests {
 
     #[test]
     fn lengths_take_their_shortest_form() {
-        let sizes = |payload| {
-            let wire = Wire::websocket(BINARY, payload);
-            (wire.request.len() - payload, wire.reply.len() - payload)
+        let sizes = |length| {
+            let payload = payload(length);
+            let there = client_frame(OpCode::Binary, &payload).len() - length;
+            (there, server_frame(OpCode::Binary, Rsv::NONE, &payload).len() - length)
         };
         assert_eq!(sizes(125), (6, 2));
         assert_eq!(sizes(126), (8, 4));
@@ -104,15 +68,16 @@ mod tests {
     }
 
     #[test]
-    fn raw_has_the_bytes_of_the_request_both_ways() {
-        let (raw, websocket) = (Wire::raw(128), Wire::websocket(BINARY, 128));
-        assert_eq!(raw.request.len(), websocket.request.len());
-        assert_eq!(raw.reply.len(), websocket.request.len());
+    fn the_masked_hello_of_section_5_7() {
+        let hello = [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
+        assert_eq!(client_frame(OpCode::Text, b"Hello"), hello);
     }
 
     #[test]
-    fn the_masked_hello_of_section_5_7() {
-        let hello = [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
-        assert_eq!(client_frame(TEXT, b"Hello"), hello);
+    fn records_are_as_long_as_asked_and_always_the_same() {
+        for length in [0, 1, 100, 5_000] {
+            assert_eq!(records(length).len(), length);
+        }
+        assert_eq!(records(300), records(300));
     }
 }

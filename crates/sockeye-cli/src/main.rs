@@ -24,7 +24,7 @@ fn main() -> ExitCode {
         None => serve::site(&args.serve),
         Some(Command::Serve(serve)) => serve::site(&serve),
         Some(Command::Demo(demo)) => serve::demo(&demo),
-        Some(Command::Bench(bench)) => sockeye_bench::run(&bench),
+        Some(Command::Bench(bench)) => return sockeye_bench::run(&bench),
         Some(Command::Config(command)) => config::run(&command),
         Some(Command::Connect(connect)) => return connect::run(&connect),
     };
