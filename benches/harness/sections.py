@@ -127,9 +127,14 @@ SECTIONS = (
         "p99 us",
         (FLOOR, NOISE, SOCKEYE, "bun", "ws", "tokio-tungstenite", "nchan"),
         (Goal(1.0, "bun"),),
-        (Column("p50 us", "p50_us"), Column("busy %", "busy", 100, 1)),
+        (
+            Column("p50 us", "p50_us"),
+            Column("each: p50 us", "each.p50_us"),
+            Column("p99 us", "each.p99_us"),
+            Column("busy %", "busy", 100, 1),
+        ),
         base="bun",
-        seconds=4,
+        seconds=6,
         rounds=0.5,
     ),
     Section(
