@@ -32,8 +32,8 @@ pub(crate) struct Options {
     /// Closed loop: messages that each connection has on the way at once
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     in_flight: u16,
-    /// Open loop: so many messages a second on all connections together, whether those before are answered or not. Time counts
-    /// from when each was due
+    /// Open loop: so many messages a second on all connections together, whether those before are answered or not. Time
+    /// counts from when each was due
     #[arg(long, value_name = "N", conflicts_with = "in_flight", value_parser = options::rate)]
     rate: Option<f64>,
     /// Stop after so many messages, if that comes first
@@ -125,7 +125,7 @@ struct Load {
     exchange: Exchange,
     expected: Rc<Expected>,
     bytes_out: usize,
-    /// What was agreed upon, and what came last.
+    /// What was agreed upon on the first connection, and what came last there.
     deflate: Option<(DeflateParams, Rc<RefCell<Seen>>)>,
     raw: bool,
 }
@@ -151,8 +151,8 @@ impl Load {
             deflate: seen,
             raw: options.raw,
         };
-        for opened in opened {
-            let reply = load.reply(opened.deflate.as_ref());
+        for (index, opened) in opened.into_iter().enumerate() {
+            let reply = load.reply(opened.deflate.as_ref(), index == 0);
             load.exchange.add(Link::new(opened), 0, reply);
         }
         for frame in &requests.lead {
@@ -166,13 +166,14 @@ impl Load {
     }
 
     /// What a connection waits for on which this was agreed upon.
-    fn reply(&self, agreed: Option<&DeflateParams>) -> Reply {
+    fn reply(&self, agreed: Option<&DeflateParams>, is_first: bool) -> Reply {
         let expected = Rc::clone(&self.expected);
         match (agreed, &self.deflate) {
             _ if self.raw => Reply::Raw { expected, at: 0 },
             (Some(agreed), Some((_, shared))) => {
                 // With context takeover each connection's messages refer to its own.
-                let seen = if agreed.server_takeover() { seen(agreed) } else { Rc::clone(shared) };
+                let is_common = is_first || !agreed.server_takeover();
+                let seen = if is_common { Rc::clone(shared) } else { seen(agreed) };
                 Reply::Deflated { expected, whole: crate::frames::Whole::default(), seen }
             }
             _ => Reply::Message(expected),

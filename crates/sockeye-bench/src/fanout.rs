@@ -1,8 +1,8 @@
-//! One publisher, many subscribers. Closed loop: the next publication leaves when all have the one before, or as many before it
-//! as may be in flight. Open loop: they leave at their moments.
+//! One publisher, many subscribers. Closed loop: the next publication leaves when all have the one before, or as many
+//! before it as may be in flight. Open loop: they leave at their moments.
 
 use crate::exchange::Pace;
-use crate::frames::Whole;
+use crate::frames::{Whole, start};
 use crate::link::{Burst, Link};
 use crate::open::{Opened, Opener};
 use crate::options::{self, Common, Window};
@@ -38,7 +38,8 @@ pub(crate) struct Options {
     /// Closed loop: publications on their way at once
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     in_flight: u16,
-    /// Open loop: so many publications a second, whether those before have arrived or not. Time counts from when each was due
+    /// Open loop: so many publications a second, whether those before have arrived or not. Time counts from when each
+    /// was due
     #[arg(long, value_name = "N", alias = "paced", conflicts_with = "in_flight", value_parser = options::rate)]
     rate: Option<f64>,
     /// Stop after so many publications, if that comes first
@@ -243,7 +244,7 @@ impl Load {
         let Some(Subscriber { link, delivery, next }) = subscribers.get_mut(token) else {
             publisher.write(&Burst::none())?;
             publisher.read(buffer, |piece| {
-                let said = piece.bytes.escape_ascii();
+                let said = start(piece.bytes);
                 Err(format!("the publisher, who asked for no answer, was told {said}").into())
             })?;
             return Ok(false);

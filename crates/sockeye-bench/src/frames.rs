@@ -158,7 +158,7 @@ impl Frames {
         match (opcode, payload.split_first_chunk::<2>()) {
             (OpCode::Ping, _) => hear(Heard::Ping(&payload)),
             (OpCode::Close, Some((code, reason))) => {
-                let (code, reason) = (u16::from_be_bytes(*code), reason.escape_ascii());
+                let (code, reason) = (u16::from_be_bytes(*code), start(reason));
                 Err(format!("the server closed the connection: {code} {reason}").into())
             }
             (OpCode::Close, None) => Err("the server closed the connection".into()),
@@ -171,11 +171,17 @@ fn decode(bytes: &[u8]) -> Result<Option<(Header, usize)>, Failure> {
     Header::decode(bytes).map_err(|error| format!("no frame: {error:?}: {}", start(bytes)).into())
 }
 
-/// Enough of bytes to see what they are.
+/// Enough of bytes to see what they are, safe to show.
 pub(crate) fn start(bytes: &[u8]) -> String {
-    const SHOWN: usize = 64;
-    let more = if bytes.len() > SHOWN { "…" } else { "" };
-    format!("{}{more}", bytes.get(..SHOWN.min(bytes.len())).unwrap_or_default().escape_ascii())
+    const SHOWN: usize = 160;
+    let mut text = String::new();
+    for char in String::from_utf8_lossy(bytes.get(..SHOWN.min(bytes.len())).unwrap_or_default()).chars() {
+        if char.is_control() { text.extend(char.escape_default()) } else { text.push(char) }
+    }
+    if bytes.len() > SHOWN {
+        text.push('…');
+    }
+    text
 }
 
 /// A message that has to be whole before it can be judged. One that comes in one piece is not copied.

@@ -1,7 +1,7 @@
 //! `sockeye bench`: load for WebSocket servers, and what it cost them.
 //!
-//! One thread and one epoll drive all connections, frames are built before the clock starts, and every byte that comes back is
-//! compared with what must come. What is measured is the server, not this.
+//! One thread and one epoll drive all connections, frames are built before the clock starts, and every byte that comes
+//! back is compared with what must come. What is measured is the server, not this.
 //!
 //! ```text
 //! echo, publish, idle ─▶ exchange ┐

@@ -10,10 +10,8 @@ use std::io::{self, ErrorKind};
 
 /// Pongs and other frames that wait because the server does not read.
 const EXTRA_LIMIT: usize = 64 * 1024 * 1024;
-/// Copies of a small frame lie one after the other up to so many bytes, so that many leave with one write.
-const BURST_BYTES: usize = 64 * 1024;
-/// A writer is to be asked again at the latest after so many writes, so that one fast server is not all there is.
-const MOST_COPIES: usize = 1024;
+/// Copies of a frame lie one after the other up to so many bytes, so that all that are in flight leave with one write.
+const BURST_BYTES: usize = 4 * 1024 * 1024;
 
 /// One frame, as often as it may be written at once.
 pub(crate) struct Burst {
@@ -22,10 +20,10 @@ pub(crate) struct Burst {
 }
 
 impl Burst {
-    /// At least `count` copies of this frame.
+    /// Copies of this frame, `count` of them unless they are very large.
     pub(crate) fn new(frame: &[u8], count: usize) -> Self {
-        let fitting = (BURST_BYTES / frame.len().max(1)).clamp(1, MOST_COPIES);
-        Self { bytes: frame.repeat(count.clamp(1, fitting.max(count))), frame: frame.len() }
+        let fitting = BURST_BYTES / frame.len().max(1);
+        Self { bytes: frame.repeat(count.min(fitting).max(1)), frame: frame.len() }
     }
 
     /// No frame: for links that send nothing of the kind.

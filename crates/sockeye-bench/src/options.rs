@@ -19,8 +19,8 @@ pub(crate) struct Common {
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
-    /// Connect from these addresses in turn, separated by commas [default: 127.0.0.1 to 127.0.0.8 to a server on 127.0.0.0/8,
-    /// otherwise the kernel's choice]
+    /// Connect from these addresses in turn, separated by commas [default: 127.0.0.1 to 127.0.0.8 to a server on
+    /// 127.0.0.0/8, otherwise the kernel's choice]
     #[arg(long, value_name = "ADDR", value_delimiter = ',')]
     pub(crate) from: Vec<IpAddr>,
     /// wss: trust the root certificates in this file (PEM)

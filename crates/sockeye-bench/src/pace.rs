@@ -1,7 +1,7 @@
 //! When messages leave, in an open loop: at moments fixed in advance, whatever the server does.
 //!
-//! A closed loop asks less of a server that stalls, and so does not see most of the stall ("coordinated omission"). Here each
-//! message has the moment at which it is due, and its time counts from then, even if it can only leave later.
+//! A closed loop asks less of a server that stalls, and so does not see most of the stall ("coordinated omission").
+//! Here each message has the moment at which it is due, and its time counts from then, even if it can only leave later.
 
 use std::time::{Duration, Instant};
 
@@ -66,8 +66,8 @@ mod tests {
         assert_eq!(Schedule::new(1e9, start, SECOND, 0).next(), None);
     }
 
-    /// A server that answers in 1 ms but stands still for a whole second out of ten. Of 1,000 messages a second, a tenth is due
-    /// in that second, and waits half of it on average.
+    /// A server that answers in 1 ms but stands still for a whole second out of ten. Of 1,000 messages a second, a
+    /// tenth is due in that second, and waits half of it on average.
     #[test]
     fn a_stall_is_seen_by_all_that_were_due_in_it() {
         let start = Instant::now();

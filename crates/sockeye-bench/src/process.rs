@@ -4,6 +4,7 @@ use crate::Failure;
 use serde::Serialize;
 use std::fmt;
 use std::fs;
+use std::io;
 use std::ops::Sub;
 use std::time::Duration;
 
@@ -41,8 +42,9 @@ impl Server {
     /// When the process is gone.
     pub(crate) fn cpu_ns(self) -> Result<u64, Failure> {
         let mut sum = 0;
-        for task in fs::read_dir(format!("/proc/{}/task", self.pid))? {
-            let text = fs::read_to_string(task?.path().join("schedstat"))?;
+        for task in fs::read_dir(format!("/proc/{}/task", self.pid)).map_err(|error| self.gone(&error))? {
+            // A thread that has ended since.
+            let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) else { continue };
             let field = text.split_whitespace().next().ok_or("empty schedstat")?;
             sum += field.parse::<u64>()?;
         }
@@ -53,10 +55,15 @@ impl Server {
     ///
     /// When the process is gone.
     pub(crate) fn memory(self) -> Result<Memory, Failure> {
-        let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid))?;
+        let rollup =
+            fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid)).map_err(|error| self.gone(&error))?;
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid))?;
         let private = kilobytes(&rollup, "Private_Clean:")? + kilobytes(&rollup, "Private_Dirty:")?;
         Ok(Memory { private: private * 1024, anonymous: kilobytes(&status, "RssAnon:")? * 1024 })
+    }
+
+    fn gone(self, error: &io::Error) -> Failure {
+        format!("cannot read what process {} takes: {error}", self.pid).into()
     }
 
     /// Waits until memory stays the same, then returns it. Meanwhile `pause` does what there is to do.

@@ -1,5 +1,5 @@
-//! What is published, and whether what is delivered is just that: every publication has a number in it, so that one that is
-//! lost, doubled or out of order shows as well as a wrong byte.
+//! What is published, and whether what is delivered is just that: every publication has a number in it, so that one
+//! that is lost, doubled or out of order shows as well as a wrong byte.
 
 use crate::frames::{Piece, Whole, start};
 use crate::wire::{self, MASK};
@@ -139,7 +139,8 @@ pub(crate) enum Delivery {
 }
 
 impl Delivery {
-    /// Takes the next piece and returns how many deliveries it completed, the first of which must be publication `number`.
+    /// Takes the next piece and returns how many deliveries it completed, the first of which must be publication
+    /// `number`.
     ///
     /// # Errors
     ///

@@ -24,7 +24,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Demo(Demo),
     Connect(Connect),
-    Bench(sockeye_bench::Bench),
+    Bench(Box<sockeye_bench::Bench>),
     /// Print or check the configuration
     #[command(subcommand)]
     Config(Config),
@@ -296,6 +296,23 @@ mod tests {
         assert_eq!(parse("sockeye").unwrap().serve.listen, None, "that is for the configuration to say");
         assert!(parse("sockeye --listen 127.0.0.1:9 demo echo").is_err(), "whose address would that be?");
         assert!(parse("sockeye connect ws://127.0.0.1:9/").is_ok());
+    }
+
+    #[test]
+    fn loads_are_measured_in_one_way_at_a_time() {
+        for options in
+            ["echo", "echo --raw --in-flight 16", "fanout --broadcast --paced 20", "fanout --raw 300", "attack pings"]
+        {
+            assert!(parse(&format!("sockeye bench {options} ws://a/")).is_ok(), "{options}");
+        }
+        for options in [
+            "echo --rate 5 --in-flight 2",
+            "fanout --raw 300 --broadcast",
+            "echo --raw --deflate",
+            "idle --raw --channel a",
+        ] {
+            assert!(parse(&format!("sockeye bench {options} ws://a/")).is_err(), "{options}");
+        }
     }
 
     #[test]
