@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from .sections import RUST
+from .sections import LIBRARY, RUST
 
 BENCHES = Path(__file__).resolve().parent.parent
 PROJECT = BENCHES.parent
@@ -61,9 +61,9 @@ def build(names, say):
     for folder, arguments in ((BENCHES, ("--package", "floor")), (PROJECT, ("--bin", "sockeye"))):
         if why := cargo(folder, *arguments):
             raise SystemExit(f"run: {' '.join(arguments)}: {why}")
-    wanted = [name for name in RUST if name in names]
+    wanted = [name for name in (LIBRARY, *RUST) if name in names]
     if wanted:
-        say("building the servers on other Rust libraries")
+        say("building the servers on Rust libraries")
         # All at once is quickest; only when that fails it matters which.
         if cargo(BENCHES, "--package", "peers", *(f"--bin={name}" for name in wanted)):
             tried = {name: cargo(BENCHES, "--package", "peers", f"--bin={name}") for name in wanted}
@@ -121,7 +121,7 @@ def versions():
     found["nchan"] = f"{package.split('+')[0].split(':')[-1]} in nginx {server[1]}" if server else ""
     sockeye = shown([str(binary(PROJECT, "sockeye")), "--version"]).split()
     commit = shown(["git", "-C", str(PROJECT), "rev-parse", "--short", "HEAD"])
-    found["sockeye"] = " ".join([*sockeye[1:2], *([f"({commit})"] if commit else [])])
+    found["sockeye"] = found[LIBRARY] = " ".join([*sockeye[1:2], *([f"({commit})"] if commit else [])])
     return found
 
 

@@ -50,7 +50,7 @@ class Group:
     bars: list[Bar]
 
 
-def draw(groups, title, description, ours="sockeye"):
+def draw(groups, title, description, ours=("sockeye", "sockeye-library")):
     """The chart as SVG."""
     inner = sum(HEADING + GROUP + len(group.bars) * (BAR + GAP) for group in groups)
     height = TOP + inner - GROUP * bool(groups) + BOTTOM
@@ -70,7 +70,7 @@ def draw(groups, title, description, ours="sockeye"):
         y += HEADING
         parts += axis(longest, y - 4, y + len(group.bars) * (BAR + GAP) - 2)
         for bar in group.bars:
-            parts += drawn(bar, y, longest, bar.name == ours)
+            parts += drawn(bar, y, longest, bar.name in ours)
             y += BAR + GAP
         y += GROUP
     return "\n".join([*parts, "</svg>", ""])

@@ -18,7 +18,7 @@ def terminal(table):
             for cell, heading, width in zip(row, table.headings, widths, strict=True)
         )
         lines.append(f"  {'  '.join(cells)}".rstrip())
-    lines += [f"  goal {one.goal} {one.what}: {one.word}, {one.measured}" for one in table.verdicts if table.rows]
+    lines += [f"  goal {one.goal} {one.whose}: {one.word}, {one.measured}" for one in table.verdicts if table.rows]
     return "\n".join([*lines, *(f"  NOTE {note}" for note in table.notes)])
 
 
@@ -33,7 +33,7 @@ def markdown(table):
     lines = [f"**{table.title[0].upper()}{table.title[1:]}**", ""]
     lines += [pipes(table.headings), pipes(aligned), *(pipes(emphasized(row)) for row in table.rows)]
     if table.verdicts:
-        lines += ["", *(f"- {one.what}: {one.measured}, goal {one.goal}: {one.word}" for one in table.verdicts)]
+        lines += ["", *(f"- {one.whose}: {one.measured}, goal {one.goal}: {one.word}" for one in table.verdicts)]
     if table.notes:
         lines += ["", *(f"*{note}*" for note in table.notes)]
     return "\n".join([*lines, ""])
@@ -44,7 +44,7 @@ def pipes(cells):
 
 
 def emphasized(row):
-    return [f"**{cell}**" if cell else "" for cell in row] if row[0] == "sockeye" and len(row) > 3 else row
+    return [f"**{cell}**" if cell else "" for cell in row] if row[0].startswith("sockeye") and len(row) > 3 else row
 
 
 def document(machine, day, tables):

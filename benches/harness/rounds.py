@@ -38,7 +38,7 @@ def measure(section, kit, options):
     """One section: `{"servers", "rounds", "failures", "foreign"}`, where a round is `{server: report}`."""
     kinds = {Memory: memory, Attack: attack}
     servers = [name for name in section.servers if options.wants(name)]
-    if section.mode != "broadcast":
+    if section.mode in ("echo", "large", "idle"):
         servers += [name for name in kit.extra if name not in servers]
     return {"servers": servers, **kinds.get(type(section), interleaved)(section, servers, kit, options)}
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 RUST = ("fastwebsockets", "tokio-websockets", "tokio-tungstenite", "axum", "sockudo-ws", "yawc")
-FLOOR, NOISE, SOCKEYE = "floor", "floor again", "sockeye"
+FLOOR, NOISE, SOCKEYE, LIBRARY = "floor", "floor again", "sockeye", "sockeye-library"
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Memory:
     columns: tuple[Column, ...]
     limit: float
     """What `of` must stay under, in the last column but one."""
-    of: str = SOCKEYE
+    of: tuple[str, ...] = (SOCKEYE,)
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ FANOUT = (
 
 
 def echo(name, title, load, floor, peers, mode="echo"):
-    servers = (FLOOR, NOISE, SOCKEYE, *RUST, "ws", "bun")
+    servers = (FLOOR, NOISE, SOCKEYE, LIBRARY, *RUST, "ws", "bun")
     goals = (Goal(floor, FLOOR), Goal(peers, RUST))
     return Section(name, title, mode, ("echo", *load), "cpu_ns_per_message", "ns/message", servers, goals, ECHO)
 
@@ -127,9 +127,14 @@ SECTIONS = (
         "p99 us",
         (FLOOR, NOISE, SOCKEYE, "bun", "ws", "tokio-tungstenite", "nchan"),
         (Goal(1.0, "bun"),),
-        (Column("p50 us", "p50_us"), Column("busy %", "busy", 100, 1)),
+        (
+            Column("p50 us", "p50_us"),
+            Column("each: p50 us", "each.p50_us"),
+            Column("p99 us", "each.p99_us"),
+            Column("busy %", "busy", 100, 1),
+        ),
         base="bun",
-        seconds=4,
+        seconds=6,
         rounds=0.5,
     ),
     Section(
@@ -139,19 +144,19 @@ SECTIONS = (
         ("echo", "--deflate", "--payload", "1024"),
         "cpu_ns_per_message",
         "ns/message",
-        (SOCKEYE, "sockeye again", "yawc", "sockudo-ws", "ws", "bun"),
+        (SOCKEYE, "sockeye again", LIBRARY, "yawc", "sockudo-ws", "ws", "bun"),
         (Goal(0.5, "ws"), Goal(0.9, "yawc")),
         (*ECHO, Column("bytes back", "bytes_in")),
         base=SOCKEYE,
     ),
     Section(
         "handshakes",
-        "connections opened and closed again, 50 at once",
+        "connections opened and closed again, 64 at once",
         "echo",
-        ("storm",),
+        ("storm", "--close", "--connections", "1000000"),
         "cpu_ns_per_handshake",
         "ns/handshake",
-        (SOCKEYE, "sockeye again", *RUST, "ws", "bun"),
+        (SOCKEYE, "sockeye again", LIBRARY, *RUST, "ws", "bun"),
         (Goal(1.0, RUST),),
         (Column("handshakes/s", "handshakes_per_second"), Column("p50 us", "p50_us"), Column("p99 us", "p99_us")),
         base=SOCKEYE,
@@ -161,13 +166,14 @@ SECTIONS = (
         "idle connections, bytes for each above the empty server",
         "idle",
         ("idle",),
-        (FLOOR, SOCKEYE, *RUST, "ws", "bun"),
+        (FLOOR, SOCKEYE, LIBRARY, *RUST, "ws", "bun"),
         (
             Column("handshake", "after_handshake_each.private"),
             Column("one echo", "after_echo_each.private"),
             Column("kept after close", "after_close.private"),
         ),
         1100,
+        (SOCKEYE, LIBRARY),
     ),
     Memory(
         "sessions",
@@ -191,5 +197,5 @@ SECTIONS = (
         base=SOCKEYE,
         rounds=0.5,
     ),
-    Attack("attack", "private bytes that an attack makes the server hold", (SOCKEYE, *RUST, "ws", "bun")),
+    Attack("attack", "private bytes that an attack makes the server hold", (SOCKEYE, LIBRARY, *RUST, "ws", "bun")),
 )

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from . import build
 from .machine import SERVER_CORE, pin
-from .sections import RUST
+from .sections import LIBRARY, RUST
 
 START_SECONDS = 10
 # One worker, as the floor has one thread; and no limit on how often one client may publish.
@@ -59,6 +59,7 @@ http {{
 SETTINGS = {
     "floor": "no protocol: epoll, one thread, one `recv` and one `send` for each readiness",
     "sockeye": "one worker; `demo echo`, and `serve` with a channel for what is fanned out; deflate level 2",
+    "sockeye-library": "our library on tokio, without the server; what waits is flushed together; deflate level 2",
     "fastwebsockets": "hyper's upgrade, `FragmentCollector`, `writev` above 1 KiB; a write for each reply (it has no"
     " buffer for several)",
     "tokio-websockets": "replies that wait are flushed together, from 64 KiB on earlier",
@@ -111,7 +112,7 @@ class Kit:
                 return [sockeye, "serve", "--config", self.hub, "--listen", "127.0.0.1:0"]
             deflate = ["--deflate"] if mode == "deflate" else []
             return [sockeye, "demo", "echo", "--listen", "127.0.0.1:0", "--max-message", "32MiB", *deflate]
-        if which in RUST:
+        if which == LIBRARY or which in RUST:
             return [build.binary(build.BENCHES, which), mode]
         runtime = {"ws": "node", "bun": build.bun()}[which]
         return [runtime, build.JS / f"{which}.js", mode]

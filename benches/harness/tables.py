@@ -17,6 +17,11 @@ class Verdict:
     limit: float
     spread: tuple[float, float] | None = None
     digits: int = 3
+    of: str = SOCKEYE
+
+    @property
+    def whose(self):
+        return f"{self.of} {self.what}"
 
     @property
     def met(self):
@@ -121,10 +126,10 @@ def bytes_each(section, result):
     made = Table(section.name, f"{section.title}; {result['connections']:,} connections", headings, [])
     for name in alive(result):
         made.rows.append([name, *(number(scaled(rounds, name, one), one.digits) for one in section.columns)])
-    judged = column(rounds, section.of, section.columns[-2].path)
-    if judged:
-        what = f"bytes each, {section.columns[-2].heading}"
-        made.verdicts.append(Verdict(section.name, what, judged[0], section.limit, digits=0))
+    for name in section.of:
+        for judged in column(rounds, name, section.columns[-2].path):
+            what = f"bytes each, {section.columns[-2].heading}"
+            made.verdicts.append(Verdict(section.name, what, judged, section.limit, digits=0, of=name))
     return made
 
 
@@ -148,7 +153,7 @@ def attacks(section, result):
 def goals(tables):
     """All goals in one table."""
     verdicts = [verdict for one in tables for verdict in one.verdicts]
-    rows = [[one.section, f"{SOCKEYE} {one.what}", one.measured, one.goal, one.word] for one in verdicts]
+    rows = [[one.section, one.whose, one.measured, one.goal, one.word] for one in verdicts]
     return Table("goals", "goals", ["section", "what", "measured (quartiles)", "goal", ""], rows)
 
 

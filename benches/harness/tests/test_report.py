@@ -71,7 +71,7 @@ class Reports(unittest.TestCase):
 
     def test_the_terminal_says_goals_and_reasons(self):
         text = report.terminal(tables.table(SECTION, RESULT))
-        self.assertIn("goal 1.05 to the floor: missed, 1.080 (1.060–1.100)", text)
+        self.assertIn("goal 1.05 sockeye to the floor: missed, 1.080 (1.060–1.100)", text)
         self.assertIn("failed: does not build", text)
         self.assertLess(max(len(line) for line in text.splitlines()), 100)
 

@@ -7,7 +7,7 @@ use sockudo_ws::handshake::{build_response, generate_accept_key, parse_request, 
 use sockudo_ws::{CompressedWebSocketStream, Config, Error, Message, PubSub, Result, WebSocketStream};
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::{net::TcpStream, sync::mpsc};
+use tokio::{net::TcpStream, sync::mpsc, task::spawn_local};
 
 fn main() -> std::io::Result<()> {
     let mode = Mode::of_arguments(&[Mode::Echo, Mode::Large, Mode::Idle, Mode::Deflate, Mode::Broadcast]);
@@ -36,7 +36,8 @@ async fn connection(mut stream: TcpStream, mode: Mode, chat: Arc<PubSub>) -> Res
         relay(socket, heard, is_data, |message| _ = chat.publish_excluding(number, "bench", message)).await;
         chat.remove_subscriber(number);
     } else {
-        echo(socket, is_data).await;
+        // A task of its own has no room for the handshake.
+        spawn_local(echo(socket, is_data));
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 //! default being 128), and 4 KiB where there are many connections, as its documentation advises.
 use peers::{MAX_MESSAGE, Mode, Room, broadcast, echo, serve};
 use std::sync::Arc;
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, task::spawn_local};
 use tokio_tungstenite::tungstenite::{Message, protocol::WebSocketConfig};
 
 fn main() -> std::io::Result<()> {
@@ -25,7 +25,8 @@ async fn connection(stream: TcpStream, mode: Mode, room: Arc<Room<Message>>) {
     let Ok(socket) = tokio_tungstenite::accept_async_with_config(stream, Some(config)).await else { return };
     match mode {
         Mode::Broadcast => broadcast(&room, socket, is_data).await,
-        _ => echo(socket, is_data).await,
+        // A task of its own has no room for the handshake.
+        _ => drop(spawn_local(echo(socket, is_data))),
     }
 }
 

@@ -2,21 +2,29 @@
 //! that all is read first.
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use peers::{MAX_MESSAGE, Mode, serve};
-use tokio::net::TcpStream;
-use tokio_websockets::{Config, Error, Limits, Message, ServerBuilder};
+use tokio::{net::TcpStream, task::spawn_local};
+use tokio_websockets::{Config, Error, Limits, Message, ServerBuilder, WebSocketStream};
 
 /// What is answered with one flush, at most.
 const BATCH: usize = 32;
 
 fn main() -> std::io::Result<()> {
     let _the_same = Mode::of_arguments(&[Mode::Echo, Mode::Large, Mode::Idle]);
-    serve(|stream| async { drop(echo(stream).await) })
+    serve(|stream| async {
+        if let Ok(socket) = accept(stream).await {
+            // A task of its own has no room for the handshake.
+            spawn_local(echo(socket));
+        }
+    })
 }
 
-async fn echo(stream: TcpStream) -> Result<(), Error> {
+async fn accept(stream: TcpStream) -> Result<WebSocketStream<TcpStream>, Error> {
     let limits = Limits::default().max_payload_len(Some(MAX_MESSAGE));
     let config = Config::default().flush_threshold(64 * 1024);
-    let (_, mut socket) = ServerBuilder::new().limits(limits).config(config).accept(stream).await?;
+    Ok(ServerBuilder::new().limits(limits).config(config).accept(stream).await?.1)
+}
+
+async fn echo(mut socket: WebSocketStream<TcpStream>) -> Result<(), Error> {
     let mut batch: Vec<Message> = Vec::new();
     while let Some(message) = socket.next().await {
         batch.push(message?);
