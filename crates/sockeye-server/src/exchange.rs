@@ -74,16 +74,20 @@ enum Start {
 }
 
 /// Reads until it is clear which HTTP it is, by the bytes that no request of HTTP/1.1 has.
-async fn sniff(mut stream: TcpStream, limits: HandshakeLimits) -> Result<Start, Error> {
+async fn sniff(stream: TcpStream, limits: HandshakeLimits) -> Result<Start, Error> {
     let mut start = BytesMut::new();
     let reading = async {
-        // A request of HTTP/1.1 that is a GET is seen at its first byte, and left where it is.
-        let mut first = [0];
-        if stream.peek(&mut first).await? == 1 && first[0] == PREFACE[0] {
-            while stream.read_buf(&mut start).await? > 0 && start.len() < PREFACE.len() && PREFACE.starts_with(&start) {
+        loop {
+            stream.readable().await?;
+            match read_now(&stream, &mut start) {
+                Ok(0) => break,
+                // A request of HTTP/1.1 that is a GET is seen at its first byte.
+                Ok(_) if start.len() >= PREFACE.len() || !PREFACE.starts_with(&start) => break,
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+                _ => {}
             }
         }
-        io::Result::Ok(())
+        Ok(())
     };
     // Whoever is too late is told so by the reader of HTTP/1.1, if it said anything.
     timeout(limits.timeout, reading).await.unwrap_or(Ok(()))?;
@@ -95,6 +99,14 @@ async fn sniff(mut stream: TcpStream, limits: HandshakeLimits) -> Result<Start, 
     stream.set_nodelay(true)?;
     let (reading, writing) = stream.into_split();
     Ok(Start::Http2(tokio::io::join(Cursor::new(start).chain(reading), writing)))
+}
+
+/// Takes what is there, on the stack: whoever has said nothing yet has no buffer.
+fn read_now(stream: &TcpStream, start: &mut BytesMut) -> io::Result<usize> {
+    let mut input = [0; 2_048];
+    let count = stream.try_read(&mut input)?;
+    start.extend_from_slice(&input[..count]);
+    Ok(count)
 }
 
 /// The TLS handshake. The stream is boxed, because rustls' state is a kilobyte that every future on its way would have

@@ -3,7 +3,6 @@
 use std::{
     fmt, io,
     net::SocketAddr,
-    pin::pin,
     sync::{Arc, mpsc},
     thread::{self, JoinHandle},
     time::Duration,
@@ -240,9 +239,9 @@ async fn accept(listener: &TcpListener, worker: &Worker, gate: &Arc<Gate>) {
                     // Room is asked for by who has a visitor: a worker that took it before would keep it from the others.
                     let ticket = visit.wait_for_room().await;
                     let stop = worker.stop().clone();
-                    let serving = exchange::serve(stream, worker.clone(), ticket);
-                    // Pinned here, since `run_until_cancelled` would keep it twice, and it has the size of an HTTP exchange.
-                    worker.tasks.spawn_local(async move { stop.run_until_cancelled(pin!(serving)).await });
+                    // In a box, since a task is moved several times on its way, and this one has the size of an HTTP exchange.
+                    let serving = Box::pin(exchange::serve(stream, worker.clone(), ticket));
+                    worker.tasks.spawn_local(async move { stop.run_until_cancelled(serving).await });
                 }
                 // To say so in TLS would be the work that is not to be done.
                 None if worker.tls().is_some() => drop(stream),

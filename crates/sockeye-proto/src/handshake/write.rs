@@ -2,6 +2,8 @@ use bytes::{BufMut, BytesMut};
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+/// Room for the answer to a handshake, and for most others.
+const USUAL_HEAD: usize = 256;
 /// Headers that open a head, in this order. The others follow in the order of their map.
 const LEADING: [HeaderName; 8] = [
     header::HOST,
@@ -26,6 +28,7 @@ const LEADING: [HeaderName; 8] = [
 /// ```
 pub fn write_response(response: &http::Response<()>, body: &[u8], out: &mut BytesMut) {
     let status = response.status();
+    out.reserve(USUAL_HEAD.saturating_add(body.len()));
     out.put_slice(b"HTTP/1.1 ");
     out.put_slice(status.as_str().as_bytes());
     out.put_u8(b' ');
@@ -66,8 +69,9 @@ pub(super) fn has_body(status: StatusCode) -> bool {
 }
 
 fn write_headers(headers: &HeaderMap, out: &mut BytesMut) {
+    // A head has few headers: to go through them is less work than to look up each name.
     for name in &LEADING {
-        for value in headers.get_all(name) {
+        for (_, value) in headers.iter().filter(|(own, _)| *own == name) {
             write_header(name, value, out);
         }
     }
@@ -79,28 +83,21 @@ fn write_headers(headers: &HeaderMap, out: &mut BytesMut) {
 }
 
 fn write_header(name: &HeaderName, value: &HeaderValue, out: &mut BytesMut) {
-    write_name(name.as_str(), out);
+    let start = out.len();
+    out.put_slice(name.as_str().as_bytes());
+    spell(out.get_mut(start..).unwrap_or_default());
     out.put_slice(b": ");
     out.put_slice(value.as_bytes());
     out.put_slice(b"\r\n");
 }
 
-/// Writes a lower-case name the way the RFCs spell it. Case has no meaning, but some old clients think it has.
-fn write_name(name: &str, out: &mut BytesMut) {
-    for (index, word) in name.split('-').enumerate() {
-        if index > 0 {
-            out.put_u8(b'-');
-        }
-        match word {
-            "websocket" => out.put_slice(b"WebSocket"),
-            "www" => out.put_slice(b"WWW"),
-            _ => {
-                let mut letters = word.bytes();
-                if let Some(first) = letters.next() {
-                    out.put_u8(first.to_ascii_uppercase());
-                }
-                out.extend(letters);
-            }
+/// Turns a lower-case name into what the RFCs write. Case has no meaning, but some old clients think it has.
+fn spell(name: &mut [u8]) {
+    for word in name.split_mut(|&byte| byte == b'-') {
+        match &*word {
+            b"websocket" => word.copy_from_slice(b"WebSocket"),
+            b"www" => word.make_ascii_uppercase(),
+            _ => word.get_mut(..1).unwrap_or_default().make_ascii_uppercase(),
         }
     }
 }
