@@ -1,7 +1,8 @@
 //! Sessions: a stream of messages on one side, a hub on the other, a dialect between them.
 //!
 //! What a session is told goes straight into its WebSocket from the turn in which it is said, and leaves at the end of that
-//! turn; its own task is woken only when the transport does not take all of it. While more than
+//! turn; a publication that is all that it is told goes past the WebSocket's queue, if that is empty. Its own task is woken
+//! only when the transport does not take all of it. While more than
 //! [`SessionLimits::soft_output`] waits there the hub keeps publications for it, under the channel's policy for slow
 //! subscribers, and the session is not read. What cannot wait in the hub, such as replies, may fill its output up to
 //! [`SessionLimits::hard_output`], and then the session is ended.
