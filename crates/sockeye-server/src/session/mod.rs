@@ -1,7 +1,8 @@
 //! Sessions: a stream of messages on one side, a hub on the other, a dialect between them.
 //!
 //! What a session is told goes straight into its WebSocket from the turn in which it is said, and leaves at the end of that
-//! turn; its own task is woken only when the transport does not take all of it. While more than
+//! turn; a publication that is all that it is told goes past the WebSocket's queue, if that is empty. Its own task is woken
+//! only when the transport does not take all of it. While more than
 //! [`SessionLimits::soft_output`] waits there the hub keeps publications for it, under the channel's policy for slow
 //! subscribers, and the session is not read. What cannot wait in the hub, such as replies, may fill its output up to
 //! [`SessionLimits::hard_output`], and then the session is ended.
@@ -12,7 +13,7 @@ mod command;
 mod line;
 
 use std::{
-    cell::RefCell,
+    cell::{Ref, RefCell},
     ops::ControlFlow,
     pin::Pin,
     rc::Rc,
@@ -32,7 +33,7 @@ use crate::{
     SessionLimits,
     dialect::{Answer, Dialect, Farewell, Problem, Said, json},
     exchange::Io,
-    worker::{Crew, Local, Outlet, Put},
+    worker::{Crew, Local, Outgoing, Outlet, Put},
 };
 
 /// How connections of the hub behave.
@@ -164,12 +165,14 @@ impl<S: Io, D: Dialect> Session<S, D> {
     /// Tells the client something that cannot wait in the hub.
     fn tell(&self, said: Said, crew: &mut Crew) {
         let Some(key) = self.line.borrow().key else { return };
+        crew.settle(key);
         let put = self.put(said, crew.limits().hard_output);
         crew.note(key, put);
     }
 
     fn dismiss(&self, farewell: Farewell, crew: &mut Crew) {
         let Some(key) = self.line.borrow().key else { return };
+        crew.settle(key);
         self.end(farewell);
         crew.is_over(key);
     }
@@ -221,10 +224,31 @@ impl<S: Io, D: Dialect> Outlet for Session<S, D> {
         self.dialect.event(&event).map_or(Put::Taken, |said| self.put(said, limits.hard_output))
     }
 
-    fn flush(&self) {
+    fn put_held(&self, publication: &Publication, limits: &SessionLimits) -> Put {
+        if self.line.borrow().stage == Stage::Leaving {
+            return Put::Taken;
+        }
+        self.dialect.publication(publication, false).map_or(Put::Taken, |said| self.put(said, limits.hard_output))
+    }
+
+    fn outgoing<'a>(&'a self, held: Option<&'a Publication>) -> Option<Outgoing<'a>> {
+        let socket = Ref::filter_map(self.line.borrow(), Line::bare).ok()?;
+        let Some(publication) = held else { return Outgoing::queued(socket) };
+        let bytes = socket.alone(self.dialect.shared(publication)?)?;
+        Some(Outgoing::shared(socket, bytes))
+    }
+
+    fn advance(&self, count: usize) {
+        if let Some(socket) = self.line.borrow_mut().bare_mut() {
+            socket.advance(count);
+        }
+    }
+
+    fn flush(&self) -> bool {
         let mut line = self.line.borrow_mut();
         line.is_unflushed = false;
         line.write();
+        line.stage != Stage::Leaving && !line.is_full && line.socket.buffered_amount() == 0
     }
 
     fn expiring(&self, within: Duration, limits: &SessionLimits) -> Put {

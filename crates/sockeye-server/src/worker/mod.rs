@@ -4,6 +4,7 @@ mod expiry;
 mod goodbye;
 mod lanes;
 mod local;
+mod outgoing;
 mod pump;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ pub(crate) use self::{
     expiry::Expiry,
     goodbye::Goodbye,
     local::Local,
+    outgoing::Outgoing,
     pump::Errand,
 };
 use self::{
