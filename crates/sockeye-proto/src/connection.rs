@@ -294,6 +294,20 @@ impl Connection {
         self.send.outgoing()
     }
 
+    /// All that is queued, if it is one piece.
+    #[must_use]
+    #[inline]
+    pub fn queued(&self) -> Option<&[u8]> {
+        self.send.queued()
+    }
+
+    /// What [`send_prepared`](Self::send_prepared) would queue, if that were all that is queued; see [`SendHalf::alone`].
+    #[must_use]
+    #[inline]
+    pub fn alone<'a>(&self, prepared: &'a Prepared) -> Option<&'a [u8]> {
+        self.send.alone(prepared)
+    }
+
     /// Bytes queued that the transport has not taken.
     #[must_use]
     pub fn buffered_amount(&self) -> usize {

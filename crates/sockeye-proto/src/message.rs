@@ -13,6 +13,7 @@ use bytestring::ByteString;
 use crate::{
     deflate::Forms,
     frame::{EncodedHeader, Header, OpCode, Rsv},
+    outbox::SHARE_MIN,
 };
 
 /// A message, whole and unmasked.
@@ -401,6 +402,8 @@ pub struct Prepared(Arc<Encoded>);
 #[derive(Debug)]
 struct Encoded {
     header: EncodedHeader,
+    /// Header and payload in one piece, of which `message` is a part. `None` if it is not copied anyway.
+    frame: Option<Bytes>,
     message: Message,
     /// `None` for one that is never compressed.
     forms: Option<Forms>,
@@ -431,7 +434,9 @@ impl Prepared {
     fn encode(message: Message, forms: Option<Forms>) -> Self {
         let (opcode, len) = (message.opcode(), message.len() as u64);
         let header = Header { fin: true, rsv: Rsv::NONE, opcode, mask: None, len }.encode();
-        Self(Arc::new(Encoded { header, message, forms }))
+        let small = header.as_slice().len().saturating_add(message.len()) < SHARE_MIN;
+        let (frame, message) = if small { join(&header, message) } else { (None, message) };
+        Self(Arc::new(Encoded { header, frame, message, forms }))
     }
 
     /// The message it was made of.
@@ -446,6 +451,12 @@ impl Prepared {
         self.0.forms.as_ref().map_or(0, Forms::count)
     }
 
+    /// All of a server's frame that is not compressed, unless it is large.
+    #[inline]
+    pub(crate) fn frame(&self) -> Option<&Bytes> {
+        self.0.frame.as_ref()
+    }
+
     /// The header of a server's frame that is not compressed.
     pub(crate) fn header(&self) -> &EncodedHeader {
         &self.0.header
@@ -454,6 +465,18 @@ impl Prepared {
     pub(crate) fn forms(&self) -> Option<&Forms> {
         self.0.forms.as_ref()
     }
+}
+
+/// The frame in one piece, and the message as a part of it, so that it is in memory once.
+fn join(header: &EncodedHeader, message: Message) -> (Option<Bytes>, Message) {
+    let start = header.as_slice().len();
+    let frame = Bytes::from([header.as_slice(), message.as_bytes()].concat());
+    let payload = frame.slice(start..);
+    let message = match message {
+        Message::Text(text) => Message::Text(Utf8Bytes::try_from(payload).unwrap_or(text)),
+        Message::Binary(_) => Message::Binary(payload),
+    };
+    (Some(frame), message)
 }
 
 impl From<Message> for Prepared {

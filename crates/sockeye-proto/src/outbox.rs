@@ -11,7 +11,7 @@ use crate::{
 
 /// From this size on a payload is queued as it is, shared with whoever else has it. Below, copying it costs less than one
 /// more piece in the system call that writes.
-const SHARE_MIN: usize = 8 * 1024;
+pub(crate) const SHARE_MIN: usize = 8 * 1024;
 /// A piece of copied frames grows no longer than this, so that a pong never waits for more.
 const PIECE_MAX: usize = 16 * 1024;
 /// The first allocation for copied frames: room for several small ones, and within the fast path of allocators. The
@@ -24,7 +24,7 @@ pub(crate) struct Outbox {
     /// What leaves first. Empty as long as only small messages are sent.
     pieces: VecDeque<Piece>,
     /// What leaves last: small frames, whole, one after the other.
-    tail: Vec<u8>,
+    tail: Tail,
     /// Bytes of the first piece (or of the tail, if there is none) that have left.
     front_sent: usize,
     /// Bytes that have not left.
@@ -46,6 +46,66 @@ enum Piece {
         opcode: OpCode,
         frame: Vec<u8>,
     },
+}
+
+/// Small frames at the end of the queue.
+#[derive(Debug)]
+enum Tail {
+    Copied(Vec<u8>),
+    /// One frame that goes to many, alone in the queue: shared with them until another frame joins it, so that whoever
+    /// takes it at once needs neither a copy nor memory for one.
+    Shared(Bytes),
+}
+
+impl Default for Tail {
+    fn default() -> Self {
+        Self::Copied(Vec::new())
+    }
+}
+
+impl Tail {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Copied(frames) => frames,
+            Self::Shared(frame) => frame,
+        }
+    }
+
+    /// Its frames, to put others behind them: what is shared is copied now.
+    fn take(&mut self) -> Vec<u8> {
+        match std::mem::take(self) {
+            Self::Copied(frames) => frames,
+            Self::Shared(frame) => {
+                let mut frames = Vec::new();
+                reserve(&mut frames, frame.len());
+                frames.extend_from_slice(&frame);
+                frames
+            }
+        }
+    }
+
+    /// Drops its frames.
+    fn clear(&mut self) {
+        match self {
+            Self::Copied(frames) => frames.clear(),
+            Self::Shared(_) => *self = Self::default(),
+        }
+    }
+
+    fn owns_memory(&self) -> bool {
+        match self {
+            Self::Copied(frames) => frames.capacity() > 0,
+            Self::Shared(_) => true,
+        }
+    }
+}
+
+/// Makes room for so many bytes in all.
+fn reserve(frames: &mut Vec<u8>, needed: usize) {
+    if needed > frames.capacity() {
+        let capacity = if needed <= PIECE_MIN { PIECE_MIN } else { needed.max(PIECE_MAX) };
+        frames.reserve_exact(capacity.saturating_sub(frames.len()));
+    }
 }
 
 impl Piece {
@@ -125,8 +185,24 @@ impl Outbox {
             let header = frame.header(Rsv::COMPRESSED);
             return self.push_encoded(&header, frame);
         }
-        let header = if frame.mask.is_none() { *prepared.header() } else { frame.header(Rsv::NONE) };
-        self.push_encoded(&header, frame);
+        if frame.mask.is_some() {
+            return self.push_encoded(&frame.header(Rsv::NONE), frame);
+        }
+        match prepared.frame() {
+            Some(shared) if self.is_empty() => {
+                self.len = shared.len();
+                self.tail = Tail::Shared(shared.clone());
+            }
+            _ => self.push_encoded(prepared.header(), frame),
+        }
+    }
+
+    /// What [`push_prepared`](Self::push_prepared) would queue for a server's connection, if it would queue nothing else and
+    /// that is at hand in one piece.
+    #[inline]
+    pub(crate) fn alone<'a>(&self, prepared: &'a Prepared) -> Option<&'a [u8]> {
+        let is_plain = self.deflater.is_none() || prepared.forms().is_none();
+        prepared.frame().filter(|_| is_plain && self.is_empty()).map(|frame| &**frame)
     }
 
     /// What the parts of a message that is sent in parts have in common, if it is to be compressed.
@@ -164,15 +240,14 @@ impl Outbox {
             self.pieces.push_back(Piece::Shared { header: *header, payload: frame.payload });
             return;
         }
-        if self.tail.len().saturating_add(len) > PIECE_MAX {
+        if self.tail.as_slice().len().saturating_add(len) > PIECE_MAX {
             self.seal_tail();
         }
-        let needed = self.tail.len().saturating_add(len);
-        if needed > self.tail.capacity() {
-            let capacity = if needed <= PIECE_MIN { PIECE_MIN } else { needed.max(PIECE_MAX) };
-            self.tail.reserve_exact(capacity.saturating_sub(self.tail.len()));
-        }
-        frame.copy_to(header, &mut self.tail);
+        let mut tail = self.tail.take();
+        let needed = tail.len().saturating_add(len);
+        reserve(&mut tail, needed);
+        frame.copy_to(header, &mut tail);
+        self.tail = Tail::Copied(tail);
     }
 
     /// Puts a ping or pong before all that has not begun to leave. One that still waits there is replaced: an endpoint
@@ -204,18 +279,28 @@ impl Outbox {
 
     /// Gives the queue's own memory back if it is empty.
     pub(crate) fn release(&mut self) {
-        if self.is_empty() && (self.tail.capacity() > 0 || self.pieces.capacity() > 0) {
+        if self.is_empty() && (self.tail.owns_memory() || self.pieces.capacity() > 0) {
             self.clear();
         }
     }
 
     /// The first bytes to leave.
     pub(crate) fn chunk(&self) -> &[u8] {
-        self.unsent().next().unwrap_or_default()
+        self.whole().or_else(|| self.unsent().next()).unwrap_or_default()
+    }
+
+    /// All that is to leave, if it is one piece.
+    #[inline]
+    pub(crate) fn whole(&self) -> Option<&[u8]> {
+        if self.pieces.is_empty() { self.tail.as_slice().get(self.front_sent..) } else { None }
     }
 
     /// As many bytes to leave as fit `slices`.
     pub(crate) fn chunks<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        if let (Some(whole), [first, ..]) = (self.whole().filter(|whole| !whole.is_empty()), &mut *slices) {
+            *first = IoSlice::new(whole);
+            return 1;
+        }
         let mut count: usize = 0;
         for (slot, part) in slices.iter_mut().zip(self.unsent()) {
             *slot = IoSlice::new(part);
@@ -251,8 +336,8 @@ impl Outbox {
     }
 
     fn seal_tail(&mut self) {
-        if !self.tail.is_empty() {
-            let mut piece = std::mem::take(&mut self.tail);
+        if !self.tail.as_slice().is_empty() {
+            let mut piece = self.tail.take();
             // It may wait long, so it keeps no room for what will not come; a little of it is not worth a copy.
             if piece.capacity() > PIECE_MIN && piece.len() < piece.capacity() / 2 {
                 piece.shrink_to_fit();
@@ -337,5 +422,69 @@ mod tests {
             outbox.push_urgent(&frame(OpCode::Pong, "again"));
         }
         assert_eq!(outbox.len(), 6 + 7);
+    }
+
+    fn prepared(payload: &'static str) -> (Prepared, OutFrame) {
+        (Prepared::new(crate::Message::from(payload)), frame(OpCode::Text, payload))
+    }
+
+    fn push(outbox: &mut Outbox, payload: &'static str) -> Prepared {
+        let (prepared, frame) = prepared(payload);
+        outbox.push_prepared(&prepared, frame);
+        prepared
+    }
+
+    #[test]
+    fn what_many_get_is_shared_while_it_is_alone() {
+        let mut outbox = Outbox::default();
+        let shared = push(&mut outbox, "to all");
+        assert_eq!(outbox.chunk().as_ptr(), shared.frame().unwrap().as_ptr(), "not copied");
+        assert_eq!(shared.message().as_bytes().as_ptr(), outbox.chunk()[2..].as_ptr(), "and in memory once");
+        outbox.advance(8);
+        assert!(outbox.is_empty() && outbox.whole() == Some(&[]));
+        outbox.release();
+        assert!(!outbox.tail.owns_memory());
+        // One that is alone is not even queued.
+        assert_eq!(outbox.alone(&shared), Some(&b"\x81\x06to all"[..]));
+        push(&mut outbox, "first");
+        assert_eq!(outbox.alone(&shared), None, "it has to wait");
+        push(&mut outbox, "second");
+        assert_eq!(outbox.whole(), Some(&b"\x81\x05first\x81\x06second"[..]), "they leave in one write");
+    }
+
+    #[test]
+    fn others_come_before_and_behind_a_shared_frame_that_has_begun_to_leave() {
+        for begun in 0..8 {
+            for step in 1..12 {
+                let mut outbox = Outbox::default();
+                push(&mut outbox, "shared");
+                let mut wire = outbox.chunk()[..begun].to_vec();
+                outbox.advance(begun);
+                outbox.push_urgent(&frame(OpCode::Pong, "pong"));
+                push(&mut outbox, "again");
+                outbox.push(frame(OpCode::Close, ""));
+                assert_eq!(outbox.len(), 8 - begun + 6 + 7 + 2);
+                wire.extend(drain(&mut outbox, step));
+                let expected: &[u8] = if begun == 0 {
+                    b"\x8a\x04pong\x81\x06shared\x81\x05again\x88\x00"
+                } else {
+                    b"\x81\x06shared\x8a\x04pong\x81\x05again\x88\x00"
+                };
+                assert_eq!(wire, expected, "{begun} {step}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_client_shares_nothing() {
+        let mut outbox = Outbox::default();
+        let (prepared, frame) = prepared("masked");
+        outbox.push_prepared(&prepared, OutFrame { mask: Some(MaskKey([1, 2, 3, 4])), ..frame });
+        assert_eq!(outbox.chunk()[..6], [0x81, 0x86, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_queue_is_not_larger_for_it() {
+        assert!(size_of::<Tail>() <= size_of::<Bytes>());
     }
 }

@@ -7,6 +7,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use bytes::Buf;
 use sockeye_proto::{
     CloseCode, CloseFrame, CloseOutcome, CloseReason, Connection, ControlPayload, Event, Message, Prepared, ReadyState,
     Role, SendError,
@@ -373,6 +374,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     fn high_water(&self) -> usize {
         let limits = &self.driver.connection.config().limits;
         limits.high_water.min(limits.max_write_queue)
+    }
+}
+
+/// For programs that write to many connections in one go, past the methods that send: what to write to
+/// [`get_ref`](WebSocket::get_ref), and how much of it has left.
+impl WebSocket<TcpStream> {
+    /// All that is queued, if it is one piece of memory.
+    #[must_use]
+    #[inline]
+    pub fn queued(&self) -> Option<&[u8]> {
+        self.driver.connection.queued()
+    }
+
+    /// What [`try_send_prepared`](Self::try_send_prepared) would queue, if nothing else is queued and it is one piece that all
+    /// connections share: not where messages are compressed, and not if it is large.
+    ///
+    /// Once the transport has taken all of it, nothing more is to be done. If it has taken a part, the message is to be queued
+    /// after all, and the part [left](Self::advance).
+    #[must_use]
+    #[inline]
+    pub fn alone<'a>(&self, prepared: &'a Prepared) -> Option<&'a [u8]> {
+        self.driver.connection.alone(prepared)
+    }
+
+    /// Takes note that the transport has been given so many of the bytes that are queued. The rest leaves with the next call of
+    /// any method.
+    pub fn advance(&mut self, count: usize) {
+        let mut outgoing = self.driver.connection.outgoing();
+        outgoing.advance(count.min(outgoing.remaining()));
     }
 }
 

@@ -240,6 +240,23 @@ impl SendHalf {
         Outgoing { half: self }
     }
 
+    /// All that is queued, if it is one piece.
+    #[must_use]
+    #[inline]
+    pub fn queued(&self) -> Option<&[u8]> {
+        self.outbox.whole()
+    }
+
+    /// What [`send_prepared`](Self::send_prepared) would queue, if that were all that is queued, in one piece that all
+    /// connections share. Whoever writes it without queueing it spares a connection that takes it the queue; of what was taken
+    /// in part the whole has to be queued, and [`outgoing`](Self::outgoing) advanced by that part.
+    #[must_use]
+    #[inline]
+    pub fn alone<'a>(&self, prepared: &'a Prepared) -> Option<&'a [u8]> {
+        let takes = self.stage == Stage::Open && self.unfinished.is_none() && matches!(self.end, End::Server);
+        if takes { self.outbox.alone(prepared) } else { None }
+    }
+
     /// Gives the memory of an empty send queue back, for a connection that is about to be idle.
     pub fn release_memory(&mut self) {
         self.outbox.release();

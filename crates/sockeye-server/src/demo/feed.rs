@@ -202,7 +202,9 @@ impl<D: Show> Outlet for Ear<D> {
         Put::Taken
     }
 
-    fn flush(&self) {}
+    fn flush(&self) -> bool {
+        false
+    }
 
     fn expiring(&self, _: Duration, _: &SessionLimits) -> Put {
         Put::Taken

@@ -35,6 +35,9 @@ pub(crate) trait Dialect: 'static {
     /// How a publication is said; `own` is one of its own that it did not want back. `None` is silence.
     fn publication(&self, publication: &Publication, own: bool) -> Option<Said>;
 
+    /// The same, of what is said alike to all who are told, and encoded once.
+    fn shared<'a>(&self, publication: &'a Publication) -> Option<&'a Prepared>;
+
     /// How anything else from the hub is said.
     fn event(&self, event: &Event) -> Option<Said>;
 

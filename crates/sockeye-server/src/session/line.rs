@@ -1,9 +1,13 @@
 //! The line to one client: its WebSocket, and what holds for it.
-use std::task::{Context, Poll, Waker, ready};
+use std::{
+    any::Any,
+    task::{Context, Poll, Waker, ready},
+};
 
 use bytes::Bytes;
 use sockeye::{Message, Rate, WebSocket};
 use sockeye_hub::SessionKey;
+use tokio::net::TcpStream;
 use tracing::debug;
 
 use crate::{
@@ -188,6 +192,16 @@ impl<S: Io> Line<S> {
             debug!(code = error.code(), "session lost: {error}");
             waker.wake_by_ref();
         }
+    }
+
+    /// The WebSocket, if there is nothing between it and the kernel.
+    pub(super) fn bare(&self) -> Option<&WebSocket<TcpStream>> {
+        (&self.socket as &dyn Any).downcast_ref()
+    }
+
+    /// The same, to take note of what has left.
+    pub(super) fn bare_mut(&mut self) -> Option<&mut WebSocket<TcpStream>> {
+        (&mut self.socket as &mut dyn Any).downcast_mut()
     }
 
     /// The session is over; which one, if it was not before.

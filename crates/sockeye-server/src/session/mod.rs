@@ -12,7 +12,7 @@ mod command;
 mod line;
 
 use std::{
-    cell::RefCell,
+    cell::{Ref, RefCell},
     ops::ControlFlow,
     pin::Pin,
     rc::Rc,
@@ -32,7 +32,7 @@ use crate::{
     SessionLimits,
     dialect::{Answer, Dialect, Farewell, Problem, Said, json},
     exchange::Io,
-    worker::{Crew, Local, Outlet, Put},
+    worker::{Crew, Local, Outgoing, Outlet, Put},
 };
 
 /// How connections of the hub behave.
@@ -164,12 +164,14 @@ impl<S: Io, D: Dialect> Session<S, D> {
     /// Tells the client something that cannot wait in the hub.
     fn tell(&self, said: Said, crew: &mut Crew) {
         let Some(key) = self.line.borrow().key else { return };
+        crew.settle(key);
         let put = self.put(said, crew.limits().hard_output);
         crew.note(key, put);
     }
 
     fn dismiss(&self, farewell: Farewell, crew: &mut Crew) {
         let Some(key) = self.line.borrow().key else { return };
+        crew.settle(key);
         self.end(farewell);
         crew.is_over(key);
     }
@@ -221,10 +223,31 @@ impl<S: Io, D: Dialect> Outlet for Session<S, D> {
         self.dialect.event(&event).map_or(Put::Taken, |said| self.put(said, limits.hard_output))
     }
 
-    fn flush(&self) {
+    fn put_held(&self, publication: &Publication, limits: &SessionLimits) -> Put {
+        if self.line.borrow().stage == Stage::Leaving {
+            return Put::Taken;
+        }
+        self.dialect.publication(publication, false).map_or(Put::Taken, |said| self.put(said, limits.hard_output))
+    }
+
+    fn outgoing<'a>(&'a self, held: Option<&'a Publication>) -> Option<Outgoing<'a>> {
+        let socket = Ref::filter_map(self.line.borrow(), Line::bare).ok()?;
+        let Some(publication) = held else { return Outgoing::queued(socket) };
+        let bytes = socket.alone(self.dialect.shared(publication)?)?;
+        Some(Outgoing::shared(socket, bytes))
+    }
+
+    fn advance(&self, count: usize) {
+        if let Some(socket) = self.line.borrow_mut().bare_mut() {
+            socket.advance(count);
+        }
+    }
+
+    fn flush(&self) -> bool {
         let mut line = self.line.borrow_mut();
         line.is_unflushed = false;
         line.write();
+        line.stage != Stage::Leaving && !line.is_full && line.socket.buffered_amount() == 0
     }
 
     fn expiring(&self, within: Duration, limits: &SessionLimits) -> Put {

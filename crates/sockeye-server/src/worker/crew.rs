@@ -12,6 +12,7 @@ use sockeye_hub::{
 use super::{
     expiry::{Due, Expiries, Expiry, NOTICE},
     lanes::{Outward, Pressure},
+    outgoing::{BATCH, Outgoing, Taken, send_each},
 };
 use crate::{
     SessionLimits,
@@ -24,10 +25,21 @@ use crate::{
 pub(crate) trait Outlet {
     /// A publication.
     fn deliver(&self, publication: &Arc<Publication>, own: bool, limits: &SessionLimits) -> Put;
+    /// A publication that was taken, from the crew, while there was room.
+    fn put_held(&self, _publication: &Publication, _limits: &SessionLimits) -> Put {
+        Put::Taken
+    }
     /// Anything else.
     fn event(&self, event: Event, limits: &SessionLimits) -> Put;
-    /// Hands the transport what has been put.
-    fn flush(&self);
+    /// What a socket is to be given for it now: the publication that is `held` for it, or else what has been put. `None` where
+    /// it is no bare socket, or has to be given more than that: then the publication is put, and all is flushed.
+    fn outgoing<'a>(&'a self, _held: Option<&'a Publication>) -> Option<Outgoing<'a>> {
+        None
+    }
+    /// So many bytes of what has been put have left by [`outgoing`](Self::outgoing).
+    fn advance(&self, _count: usize) {}
+    /// Hands the transport what has been put. Says whether all of it has left, and a publication would at once.
+    fn flush(&self) -> bool;
     /// Its token runs out after that time.
     fn expiring(&self, within: Duration, limits: &SessionLimits) -> Put;
     /// The server ends the session.
@@ -47,12 +59,44 @@ pub(crate) enum Put {
     Over,
 }
 
+/// One session's.
+struct Place {
+    key: SessionKey,
+    outlet: Rc<dyn Outlet>,
+    output: Output,
+    /// Whether it is among those to be flushed.
+    is_unflushed: bool,
+}
+
+/// What is known of a session's output without looking at it. Looking costs more than anything else that is done for one of
+/// many subscribers, since it lies somewhere in memory: so who hears of nothing but one publication in a turn is looked at once,
+/// at its end, and the publication goes to its socket without being copied or queued.
+///
+/// ```text
+///             a publication                   anything more
+///    Clear ───────────────────▶ Held(which) ────────────────▶ Unknown
+///      ▲                             │ has left                  │
+///      ├─────────────────────────────┘                           │
+///      └──────────── flushed, and all has left ──────────────────┘
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Output {
+    /// Nothing was in it when it was last flushed, and nothing has been told it since.
+    Clear,
+    /// That, and this publication of [`Crew::held`] is what it is told in this turn.
+    Held(usize),
+    /// It has to be asked.
+    Unknown,
+}
+
 /// The host of a worker's hub.
 pub(crate) struct Crew {
     /// By the index of their keys.
-    outlets: Vec<Option<(SessionKey, Rc<dyn Outlet>)>>,
-    /// Those to be flushed at the end of the turn.
+    places: Vec<Option<Place>>,
+    /// Those to be flushed at the end of the turn, each once.
     unflushed: Vec<SessionKey>,
+    /// Publications of this turn that are in nobody's output yet.
+    held: Vec<Arc<Publication>>,
     /// Those that are over and that the hub has to hear of.
     over: Vec<SessionKey>,
     outward: Outward,
@@ -72,8 +116,9 @@ impl Crew {
         limits: Arc<SessionLimits>,
     ) -> Self {
         Self {
-            outlets: Vec::new(),
+            places: Vec::new(),
             unflushed: Vec::new(),
+            held: Vec::new(),
             over: Vec::new(),
             outward,
             store,
@@ -86,19 +131,30 @@ impl Crew {
 
     /// From now on this is where a session is told.
     pub(crate) fn insert(&mut self, key: SessionKey, outlet: Rc<dyn Outlet>) {
-        if self.outlets.len() <= key.index() {
-            self.outlets.resize_with(key.index() + 1, || None);
+        if self.places.len() <= key.index() {
+            self.places.resize_with(key.index() + 1, || None);
         }
-        self.outlets[key.index()] = Some((key, outlet));
+        self.places[key.index()] = Some(Place { key, outlet, output: Output::Unknown, is_unflushed: false });
+    }
+
+    /// Those that are told something.
+    #[cfg(test)]
+    pub(super) fn keys(&self) -> Vec<SessionKey> {
+        self.places.iter().flatten().map(|place| place.key).collect()
     }
 
     /// A session is told nothing more.
     pub(crate) fn remove(&mut self, key: SessionKey) {
-        if let Some(place) = self.outlets.get_mut(key.index())
-            && place.as_ref().is_some_and(|(own, _)| *own == key)
+        if let Some(place) = self.places.get_mut(key.index())
+            && place.as_ref().is_some_and(|place| place.key == key)
         {
             *place = None;
         }
+    }
+
+    /// To be called before a session says something to its own client: what is held for it comes first.
+    pub(crate) fn settle(&mut self, key: SessionKey) {
+        self.outlet(key);
     }
 
     pub(crate) fn permit(&self) -> &dyn Permit {
@@ -112,6 +168,10 @@ impl Crew {
     /// A session is over, and the hub is to hear of it at the end of the turn.
     pub(crate) fn is_over(&mut self, key: SessionKey) {
         self.over.push(key);
+    }
+
+    pub(super) fn has_over(&self) -> bool {
+        !self.over.is_empty()
     }
 
     pub(super) fn next_over(&mut self) -> Option<SessionKey> {
@@ -149,12 +209,12 @@ impl Crew {
         while let Some(due) = self.expiries.take_due(now.instant) {
             match due {
                 Due::Notice(key) => {
-                    let Some(outlet) = self.outlet(key) else { continue };
-                    let put = outlet.expiring(NOTICE, &self.limits);
+                    let Some((outlet, limits)) = self.outlet(key) else { continue };
+                    let put = outlet.expiring(NOTICE, limits);
                     self.note(key, put);
                 }
                 Due::End(key) => {
-                    let Some(outlet) = self.outlet(key) else { continue };
+                    let Some((outlet, _)) = self.outlet(key) else { continue };
                     outlet.end(Farewell::TokenExpired);
                     self.over.push(key);
                 }
@@ -169,53 +229,129 @@ impl Crew {
         mut is_meant: impl FnMut(SessionKey) -> bool,
     ) -> usize {
         let before = self.over.len();
-        for (key, outlet) in self.outlets.iter().flatten().filter(|(key, _)| is_meant(*key)) {
-            outlet.end(farewell());
-            self.over.push(*key);
+        let keys: Vec<_> = self.places.iter().flatten().map(|place| place.key).filter(|key| is_meant(*key)).collect();
+        for key in keys {
+            if let Some((outlet, _)) = self.outlet(key) {
+                outlet.end(farewell());
+                self.over.push(key);
+            }
         }
         self.over.len() - before
     }
 
     /// Writes what the turn has put.
     pub(super) fn flush(&mut self) {
-        for key in self.unflushed.drain(..) {
-            if let Some(Some((_, outlet))) = self.outlets.get(key.index()) {
-                outlet.flush();
+        let mut unflushed = std::mem::take(&mut self.unflushed);
+        for keys in unflushed.chunks(BATCH) {
+            let outgoing = std::array::from_fn(|index| {
+                let place = find(&self.places, *keys.get(index)?)?;
+                place.outlet.outgoing(place.held(&self.held))
+            });
+            let taken = send_each(&outgoing);
+            drop(outgoing);
+            for (key, taken) in keys.iter().zip(taken) {
+                self.flush_rest(*key, taken);
             }
         }
+        unflushed.clear();
+        self.unflushed = unflushed;
+        self.held.clear();
+    }
+
+    /// What there is to do for a session whose socket has taken so much already.
+    fn flush_rest(&mut self, key: SessionKey, taken: Taken) {
+        let Some(place) = find_mut(&mut self.places, key) else { return };
+        place.is_unflushed = false;
+        if let Some(publication) = place.held(&self.held) {
+            if taken.is_all {
+                place.output = Output::Clear;
+                return;
+            }
+            if place.outlet.put_held(publication, &self.limits) == Put::Over {
+                self.over.push(key);
+            }
+        }
+        place.outlet.advance(taken.bytes);
+        place.output = if place.outlet.flush() { Output::Clear } else { Output::Unknown };
     }
 
     pub(super) fn post(&mut self) -> Pressure {
         self.outward.post()
     }
 
-    fn outlet(&self, key: SessionKey) -> Option<&Rc<dyn Outlet>> {
-        self.outlets.get(key.index())?.as_ref().filter(|(own, _)| *own == key).map(|(_, outlet)| outlet)
+    /// To tell a session something, behind what is held for it.
+    fn outlet(&mut self, key: SessionKey) -> Option<(&dyn Outlet, &SessionLimits)> {
+        let place = find_mut(&mut self.places, key)?;
+        if let Some(publication) = place.held(&self.held)
+            && place.outlet.put_held(publication, &self.limits) == Put::Over
+        {
+            self.over.push(key);
+        }
+        place.output = Output::Unknown;
+        Some((&*place.outlet, &self.limits))
+    }
+
+    /// Keeps a publication until the end of the turn, if that is all that a session is told in it.
+    fn hold(&mut self, to: SessionKey, publication: &Arc<Publication>) -> bool {
+        let Some(place) = find_mut(&mut self.places, to).filter(|place| place.output == Output::Clear) else {
+            return false;
+        };
+        if self.held.last().is_none_or(|last| !Arc::ptr_eq(last, publication)) {
+            self.held.push(Arc::clone(publication));
+        }
+        place.output = Output::Held(self.held.len() - 1);
+        if !std::mem::replace(&mut place.is_unflushed, true) {
+            self.unflushed.push(to);
+        }
+        true
     }
 
     /// What has become of something that was put into the session's outlet.
     pub(crate) fn note(&mut self, key: SessionKey, put: Put) {
         match put {
-            Put::Unflushed => self.unflushed.push(key),
+            Put::Unflushed => {
+                if let Some(place) = find_mut(&mut self.places, key)
+                    && !std::mem::replace(&mut place.is_unflushed, true)
+                {
+                    self.unflushed.push(key);
+                }
+            }
             Put::Over => self.over.push(key),
             Put::Taken | Put::Full => {}
         }
     }
 }
 
+impl Place {
+    fn held<'a>(&self, held: &'a [Arc<Publication>]) -> Option<&'a Publication> {
+        if let Output::Held(index) = self.output { held.get(index).map(|publication| &**publication) } else { None }
+    }
+}
+
+fn find(places: &[Option<Place>], key: SessionKey) -> Option<&Place> {
+    places.get(key.index())?.as_ref().filter(|place| place.key == key)
+}
+
+fn find_mut(places: &mut [Option<Place>], key: SessionKey) -> Option<&mut Place> {
+    places.get_mut(key.index())?.as_mut().filter(|place| place.key == key)
+}
+
 impl Host for Crew {
     type Principal = Principal;
 
     fn deliver(&mut self, to: SessionKey, publication: &Arc<Publication>, own: bool) -> Queued {
-        let Some(outlet) = self.outlet(to) else { return Queued::Taken };
-        let put = outlet.deliver(publication, own, &self.limits);
+        if !own && self.hold(to, publication) {
+            return Queued::Taken;
+        }
+        let Some((outlet, limits)) = self.outlet(to) else { return Queued::Taken };
+        let put = outlet.deliver(publication, own, limits);
         self.note(to, put);
         if put == Put::Full { Queued::Full } else { Queued::Taken }
     }
 
     fn event(&mut self, to: SessionKey, event: Event) {
-        let Some(outlet) = self.outlet(to) else { return };
-        let put = outlet.event(event, &self.limits);
+        let Some((outlet, limits)) = self.outlet(to) else { return };
+        let put = outlet.event(event, limits);
         self.note(to, put);
     }
 

@@ -85,10 +85,15 @@ impl Local {
         let mut state = self.state.borrow_mut();
         let State { hub, crew } = &mut *state;
         let result = happens(hub, crew, now);
-        while let Some(key) = crew.next_over() {
-            hub.close(key, now, crew);
+        loop {
+            while let Some(key) = crew.next_over() {
+                hub.close(key, now, crew);
+            }
+            without_budget(|| crew.flush());
+            if !crew.has_over() {
+                break;
+            }
         }
-        without_budget(|| crew.flush());
         let pressure = crew.post();
         let deadline = state.deadline();
         drop(state);
@@ -266,7 +271,9 @@ impl Outlet for Asked {
         Put::Taken
     }
 
-    fn flush(&self) {}
+    fn flush(&self) -> bool {
+        false
+    }
 
     fn expiring(&self, _: Duration, _: &SessionLimits) -> Put {
         Put::Taken

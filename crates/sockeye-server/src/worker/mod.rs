@@ -3,6 +3,7 @@ mod crew;
 mod expiry;
 mod lanes;
 mod local;
+mod outgoing;
 mod pump;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ pub(crate) use self::{
     crew::{Crew, Outlet, Put},
     expiry::Expiry,
     local::Local,
+    outgoing::Outgoing,
     pump::Errand,
 };
 use self::{

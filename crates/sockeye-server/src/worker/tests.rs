@@ -1,4 +1,6 @@
 //! What workers do together.
+mod fan_out;
+
 use super::{lanes::Pressure, *};
 
 use std::{

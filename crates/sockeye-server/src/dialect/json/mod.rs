@@ -12,7 +12,7 @@ mod tests;
 use std::{ops::ControlFlow, time::Duration};
 
 use bytes::Bytes;
-use sockeye::{CloseCode, Message};
+use sockeye::{CloseCode, Message, Prepared};
 use sockeye_hub::{Done, Event, Publication};
 
 pub(crate) use self::read::{channel_name, passed_on};
@@ -76,6 +76,10 @@ impl Dialect for Json {
             return write::own(publication).map(Said::One);
         }
         Some(Said::Many(write::publication(publication)))
+    }
+
+    fn shared<'a>(&self, publication: &'a Publication) -> Option<&'a Prepared> {
+        write::shared(publication)
     }
 
     fn event(&self, event: &Event) -> Option<Said> {

@@ -16,9 +16,16 @@ const SLOT: usize = 0;
 
 /// A publication, encoded once for everybody.
 pub(crate) fn publication(publication: &Publication) -> Prepared {
-    let made =
-        publication.encoded.get_or_make(SLOT, || Prepared::new(text(|json| write_publication(json, publication))));
-    made.cloned().unwrap_or_else(|| Prepared::new(text(|json| write_publication(json, publication))))
+    shared(publication).cloned().unwrap_or_else(|| prepare(publication))
+}
+
+/// The same where it lies.
+pub(crate) fn shared(publication: &Publication) -> Option<&Prepared> {
+    publication.encoded.get_or_make(SLOT, || prepare(publication))
+}
+
+fn prepare(publication: &Publication) -> Prepared {
+    Prepared::new(text(|json| write_publication(json, publication)))
 }
 
 /// What the publisher gets in place of its own, where it wants no echo: the position alone, if there is one.

@@ -1,0 +1,69 @@
+//! The end of a turn: what sessions have been told goes to their sockets, one after the other.
+use std::cell::Ref;
+
+use sockeye::WebSocket;
+use tokio::net::TcpStream;
+
+/// Sessions that are gathered before the first of them is written to. They lie wherever they were made, and what is to be
+/// fetched of one from memory is fetched while the others' is.
+pub(super) const BATCH: usize = 32;
+
+/// What one session's socket is to be given.
+pub(crate) struct Outgoing<'a> {
+    socket: Ref<'a, WebSocket<TcpStream>>,
+    /// What is not queued there, but shared by many; and then nothing is queued.
+    shared: Option<&'a [u8]>,
+}
+
+impl<'a> Outgoing<'a> {
+    /// What is queued, which is one piece of memory.
+    pub(crate) fn queued(socket: Ref<'a, WebSocket<TcpStream>>) -> Option<Self> {
+        socket.queued().is_some_and(|bytes| !bytes.is_empty()).then_some(Self { socket, shared: None })
+    }
+
+    /// What many get, where nothing is queued.
+    pub(crate) fn shared(socket: Ref<'a, WebSocket<TcpStream>>, bytes: &'a [u8]) -> Self {
+        Self { socket, shared: Some(bytes) }
+    }
+
+    /// Where to.
+    pub(super) fn socket(&self) -> &TcpStream {
+        self.socket.get_ref()
+    }
+
+    /// What.
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.shared.or_else(|| self.socket.queued()).unwrap_or_default()
+    }
+}
+
+/// How much of an [`Outgoing`] a socket has taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Taken {
+    pub(super) bytes: usize,
+    pub(super) is_all: bool,
+}
+
+/// Gives each socket what is for it. One that has no room, or has failed, takes nothing: it is tried again in the ordinary way,
+/// which waits for it, or finds out why.
+pub(super) fn send_each(batch: &[Option<Outgoing<'_>>; BATCH]) -> [Taken; BATCH] {
+    let mut taken = [Taken::default(); BATCH];
+    for (taken, outgoing) in taken.iter_mut().zip(batch) {
+        if let Some(outgoing) = outgoing {
+            let bytes = send(outgoing.socket(), outgoing.bytes());
+            *taken = Taken { bytes, is_all: bytes == outgoing.bytes().len() };
+        }
+    }
+    taken
+}
+
+#[cfg(unix)]
+fn send(socket: &TcpStream, bytes: &[u8]) -> usize {
+    // Past tokio, which would look into what it has noted about the socket first: one more thing to fetch from memory.
+    rustix::net::send(socket, bytes, rustix::net::SendFlags::NOSIGNAL).unwrap_or(0)
+}
+
+#[cfg(not(unix))]
+fn send(socket: &TcpStream, bytes: &[u8]) -> usize {
+    socket.try_write(bytes).unwrap_or(0)
+}
