@@ -26,9 +26,9 @@ pub use load::{Loaded, Sources};
 pub use mistake::{Mistake, Mistakes, Place};
 pub use print::{default_file, reference, variables};
 pub use schema::{
-    Anonymous, ApiSection, CallsSection, Config, DemosSection, Durability, HubSection, LimitsSection, NamespaceOptions,
-    NamespaceTable, OriginsSection, PageSection, ServerSection, SessionSection, Slow, StoreSection, TlsSection, When,
-    Who,
+    Anonymous, ApiSection, CallsSection, Config, DemosSection, Durability, HubSection, IoUring, LimitsSection,
+    NamespaceOptions, NamespaceTable, OriginsSection, PageSection, ServerSection, SessionSection, Slow, StoreSection,
+    TlsSection, When, Who,
 };
 pub use secret::{Secret, SecretsFile};
 
@@ -89,6 +89,8 @@ pub struct ServerOptions {
     pub api_keys: Vec<ApiKey>,
     /// How long clients have to answer the Close frame when the server stops. Default: 5 s.
     pub drain: Duration,
+    /// Whether what many are told at once is sent through `io_uring`, where the system has it. Default: yes.
+    pub io_uring: bool,
 }
 
 impl ServerOptions {
@@ -116,6 +118,7 @@ impl ServerOptions {
             calls: Calls::default(),
             api_keys: Vec::new(),
             drain: Duration::from_secs(5),
+            io_uring: true,
         }
     }
 }

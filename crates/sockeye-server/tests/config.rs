@@ -187,6 +187,7 @@ const BY_ENVIRONMENT: &[(&str, &str)] = &[
     ("server.listen", "127.0.0.1:9"),
     ("server.workers", "3"),
     ("server.drain", "7 s"),
+    ("server.io_uring", "never"),
     ("tls.cert", "a.pem"),
     ("tls.key", "b.pem"),
     ("origins.allowed", "https://a.example, self"),
@@ -447,7 +448,7 @@ fn a_torn_file_is_read_as_far_as_it_goes() {
 #[test]
 fn what_the_server_is_started_with() {
     let options = load(
-        "server = { listen = '[::1]:5', workers = 3, drain = '9 s' }\n\
+        "server = { listen = '[::1]:5', workers = 3, drain = '9 s', io_uring = 'never' }\n\
          limits = { connections = 7, connections_per_address = 6, new_per_second = 5, limit_loopback = true }\n\
          tls = { cert = 'a.pem', key = 'b.pem' }\n\
          origins.allowed = ['https://a.example']\n\
@@ -458,7 +459,7 @@ fn what_the_server_is_started_with() {
     assert_eq!((options.listen.port(), options.workers, options.drain.as_secs()), (5, 3, 9));
     let admission = &options.admission;
     assert_eq!((admission.max_connections, admission.per_address, admission.new_per_second), (7, 6, 5));
-    assert!(admission.limit_loopback && options.tls.is_some());
+    assert!(admission.limit_loopback && options.tls.is_some() && !options.io_uring);
     assert_eq!((options.max_message, options.max_fragments), (2_048, 4));
 }
 

@@ -66,6 +66,9 @@ section! {
         pub workers: Option<usize> = None, AutoCount(1, 1_024);
         /// How long clients have to answer the Close frame when the server stops.
         pub drain: Duration = 5 * SECOND, Time(100 * MILLISECOND, HOUR);
+        /// Whether what many are told at once is sent through `io_uring`: `"auto"` (where the system has it and lets it
+        /// be used) or `"never"`.
+        pub io_uring: IoUring = IoUring::Auto, Word::NEW;
     }
 }
 
@@ -248,6 +251,15 @@ section! {
     }
 }
 
+/// Whether `io_uring` is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IoUring {
+    /// Where the system has it and lets it be used.
+    Auto,
+    /// No.
+    Never,
+}
+
 /// Whether something is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
@@ -301,6 +313,10 @@ pub enum Durability {
     Fsync,
     /// When the operating system has it.
     Os,
+}
+
+impl Words for IoUring {
+    const ALL: &'static [(&'static str, Self)] = &[("auto", Self::Auto), ("never", Self::Never)];
 }
 
 impl Words for When {

@@ -5,8 +5,8 @@ use sockeye::OriginPolicy;
 use sockeye_hub::{ChannelOptions, HubOptions, Namespaces, SlowPolicy};
 
 use super::{
-    Config, Durability, LimitsSection, NamespaceOptions, NamespaceTable, OriginsSection, SessionLimits, SessionSection,
-    Slow, StorePlace,
+    Config, Durability, IoUring, LimitsSection, NamespaceOptions, NamespaceTable, OriginsSection, SessionLimits,
+    SessionSection, Slow, StorePlace,
 };
 use crate::{
     Admission, ApiKey, ServerOptions, Site, Tls, TlsError,
@@ -22,6 +22,7 @@ impl Config {
         options.listen = self.server.listen;
         options.workers = self.server.workers.unwrap_or(options.workers);
         options.drain = self.server.drain;
+        options.io_uring = self.server.io_uring == IoUring::Auto;
         options.page = self.page.enabled.holds(self.is_local());
         options.demos = self.demos.enabled.holds(self.is_local());
         options.tls = self.tls();

@@ -12,7 +12,7 @@ use sockeye_hub::{
 use super::{
     expiry::{Due, Expiries, Expiry, NOTICE},
     lanes::{Outward, Pressure},
-    outgoing::{BATCH, Outgoing, Taken, send_each},
+    outgoing::{Outgoing, Taken, Writer},
 };
 use crate::{
     SessionLimits,
@@ -105,6 +105,7 @@ pub(crate) struct Crew {
     permit: Arc<dyn Permit>,
     limits: Arc<SessionLimits>,
     expiries: Expiries,
+    writer: Writer,
 }
 
 impl Crew {
@@ -114,6 +115,7 @@ impl Crew {
         store: Arc<dyn Store>,
         permit: Arc<dyn Permit>,
         limits: Arc<SessionLimits>,
+        writer: Writer,
     ) -> Self {
         Self {
             places: Vec::new(),
@@ -126,6 +128,7 @@ impl Crew {
             permit,
             limits,
             expiries: Expiries::default(),
+            writer,
         }
     }
 
@@ -242,12 +245,13 @@ impl Crew {
     /// Writes what the turn has put.
     pub(super) fn flush(&mut self) {
         let mut unflushed = std::mem::take(&mut self.unflushed);
-        for keys in unflushed.chunks(BATCH) {
-            let outgoing = std::array::from_fn(|index| {
-                let place = find(&self.places, *keys.get(index)?)?;
+        for keys in unflushed.chunks(self.writer.batch(unflushed.len())) {
+            let outgoing = keys.iter().map(|key| {
+                let place = find(&self.places, *key)?;
                 place.outlet.outgoing(place.held(&self.held))
             });
-            let taken = send_each(&outgoing);
+            let outgoing: Vec<_> = outgoing.collect();
+            let taken = self.writer.send_each(&outgoing);
             drop(outgoing);
             for (key, taken) in keys.iter().zip(taken) {
                 self.flush_rest(*key, taken);

@@ -6,6 +6,7 @@ mod lanes;
 mod local;
 mod outgoing;
 mod pump;
+mod ring;
 #[cfg(test)]
 mod tests;
 
@@ -34,6 +35,7 @@ pub(crate) use self::{
 use self::{
     goodbye::Goodbyes,
     lanes::{Inward, Outward, lanes, worker_id},
+    outgoing::Writer,
     pump::{MAX_ERRANDS, pump},
 };
 use crate::{
@@ -84,6 +86,7 @@ struct HubPlan {
     calls: Arc<Calls>,
     everybody: Arc<[Sender<Errand>]>,
     api: Option<Arc<Api>>,
+    io_uring: bool,
 }
 
 /// One thread's world, as its connections have it.
@@ -127,6 +130,7 @@ pub(crate) fn plan(options: &ServerOptions, common: &Common, permit: Arc<dyn Per
         calls: Arc::new(options.calls.clone()),
         everybody: everybody.into(),
         api: if options.site == Site::Server { Api::new(&options.api_keys).map(Arc::new) } else { None },
+        io_uring: options.io_uring,
     };
     let ends = lanes(workers).into_iter().zip(replies).zip(errands).enumerate();
     let plans = ends.map(|(index, (((outward, inward), replies), errands))| Plan {
@@ -144,9 +148,9 @@ pub(crate) fn plan(options: &ServerOptions, common: &Common, permit: Arc<dyn Per
 impl Plan {
     /// Begins to work, on this thread, in a [`LocalRuntime`](tokio::runtime::LocalRuntime).
     pub(crate) fn begin(self) -> Worker {
-        let HubPlan { workers, namespaces, options, store, permit, limits, calls, everybody, api } = self.hub;
+        let HubPlan { workers, namespaces, options, store, permit, limits, calls, everybody, api, io_uring } = self.hub;
         let hub = Hub::new(worker_id(self.index), workers, namespaces, options, Box::new(|| rand::rng().random()));
-        let crew = Crew::new(self.index, self.outward, store, permit, Arc::clone(&limits));
+        let crew = Crew::new(self.index, self.outward, store, permit, Arc::clone(&limits), Writer::new(io_uring));
         let local = Rc::new(Local::new(hub, crew, limits, calls));
         spawn_local(pump(Rc::clone(&local), self.inward, self.replies, self.errands));
         let (demos, goodbyes, tasks) = (Rc::default(), Rc::default(), TaskTracker::new());

@@ -1,12 +1,17 @@
 //! The end of a turn: what sessions have been told goes to their sockets, one after the other.
 use std::cell::Ref;
+#[cfg(unix)]
+use std::os::fd::AsFd;
 
 use sockeye::WebSocket;
+use sockeye_uring::ToSend;
 use tokio::net::TcpStream;
+
+use super::ring::Rings;
 
 /// Sessions that are gathered before the first of them is written to. They lie wherever they were made, and what is to be
 /// fetched of one from memory is fetched while the others' is.
-pub(super) const BATCH: usize = 32;
+const BATCH: usize = 32;
 
 /// What one session's socket is to be given.
 pub(crate) struct Outgoing<'a> {
@@ -31,6 +36,14 @@ impl<'a> Outgoing<'a> {
         self.socket.get_ref()
     }
 
+    fn to_send(&self) -> ToSend<'_> {
+        ToSend {
+            #[cfg(unix)]
+            socket: self.socket().as_fd(),
+            bytes: self.bytes(),
+        }
+    }
+
     /// What.
     pub(super) fn bytes(&self) -> &[u8] {
         self.shared.or_else(|| self.socket.queued()).unwrap_or_default()
@@ -44,17 +57,39 @@ pub(super) struct Taken {
     pub(super) is_all: bool,
 }
 
-/// Gives each socket what is for it. One that has no room, or has failed, takes nothing: it is tried again in the ordinary way,
-/// which waits for it, or finds out why.
-pub(super) fn send_each(batch: &[Option<Outgoing<'_>>; BATCH]) -> [Taken; BATCH] {
-    let mut taken = [Taken::default(); BATCH];
-    for (taken, outgoing) in taken.iter_mut().zip(batch) {
-        if let Some(outgoing) = outgoing {
-            let bytes = send(outgoing.socket(), outgoing.bytes());
-            *taken = Taken { bytes, is_all: bytes == outgoing.bytes().len() };
-        }
+/// How a worker writes to sockets.
+pub(super) struct Writer {
+    rings: Rings,
+}
+
+impl Writer {
+    pub(super) fn new(io_uring: bool) -> Self {
+        Self { rings: Rings::new(io_uring) }
     }
-    taken
+
+    /// How many are to be gathered when so many wait.
+    pub(super) fn batch(&mut self, waiting: usize) -> usize {
+        self.rings.batch(waiting).unwrap_or(BATCH)
+    }
+
+    /// Gives each socket what is for it. One that has no room, or has failed, takes nothing: it is tried again in the ordinary
+    /// way, which waits for it, or finds out why.
+    pub(super) fn send_each(&mut self, batch: &[Option<Outgoing<'_>>]) -> Vec<Taken> {
+        let taken = |outgoing: &Outgoing<'_>, bytes| Taken { bytes, is_all: bytes == outgoing.bytes().len() };
+        let mut all = vec![Taken::default(); batch.len()];
+        let mut places = all.iter_mut().zip(batch).filter_map(|(taken, outgoing)| Some((taken, outgoing.as_ref()?)));
+        let Some(ring) = self.rings.for_so_many(batch.len()) else {
+            places.for_each(|(place, outgoing)| *place = taken(outgoing, send(outgoing.socket(), outgoing.bytes())));
+            return all;
+        };
+        let sends: Vec<_> = batch.iter().flatten().map(Outgoing::to_send).collect();
+        for sent in ring.send(&sends) {
+            let Some((place, outgoing)) = places.next() else { break };
+            *place = taken(outgoing, sent.unwrap_or(0));
+        }
+        drop(places);
+        all
+    }
 }
 
 #[cfg(unix)]

@@ -12,8 +12,12 @@ const BUFFER: usize = 8 * 1024;
 
 /// One worker, whose clients come over TCP; and a session to publish with.
 fn with_worker(test: impl AsyncFnOnce(Worker, SessionKey)) {
+    with_worker_of(true, test);
+}
+
+fn with_worker_of(io_uring: bool, test: impl AsyncFnOnce(Worker, SessionKey)) {
     let mut options = ServerOptions::new(Site::Server);
-    options.workers = 1;
+    (options.workers, options.io_uring) = (1, io_uring);
     let common = Common {
         demos: Arc::new(Demos::new(&options, &OriginPolicy::any()).unwrap()),
         hub: Arc::default(),
@@ -53,6 +57,17 @@ async fn subscriber(worker: &Worker, publisher: SessionKey) -> WebSocket<TcpStre
     client
 }
 
+async fn subscribers(count: usize, worker: &Worker, publisher: SessionKey) -> Vec<WebSocket<TcpStream>> {
+    let mut clients = Vec::new();
+    for _ in 0..count {
+        clients.push(subscriber(worker, publisher).await);
+        for earlier in clients.iter_mut().rev().skip(1) {
+            assert_eq!(hear(earlier).await["data"][0], 0);
+        }
+    }
+    clients
+}
+
 /// In one turn.
 fn publish_all(worker: &Worker, publisher: SessionKey, numbers: std::ops::Range<usize>) {
     worker.local.turn(|hub, crew, now| {
@@ -74,14 +89,19 @@ async fn hear(client: &mut WebSocket<TcpStream>) -> Value {
 /// between them.
 #[test]
 fn whoever_reads_late_gets_every_frame_whole_and_in_order() {
-    with_worker(async |worker, publisher| {
-        let mut clients = Vec::new();
-        for _ in 0..3 {
-            clients.push(subscriber(&worker, publisher).await);
-            for earlier in clients.iter_mut().rev().skip(1) {
-                assert_eq!(hear(earlier).await["data"][0], 0);
-            }
-        }
+    late_readers(3, true);
+}
+
+/// The same, where they are so many that they are written to in one system call; and where that is not wanted.
+#[test]
+fn whoever_reads_late_of_many_does_so_too() {
+    late_readers(20, true);
+    late_readers(20, false);
+}
+
+fn late_readers(count: usize, io_uring: bool) {
+    with_worker_of(io_uring, async |worker, publisher| {
+        let mut clients = subscribers(count, &worker, publisher).await;
         let mut next = 1;
         for together in [1, 1, 3, 1, 2].into_iter().cycle().take(20) {
             publish_all(&worker, publisher, next..next + together);
@@ -107,6 +127,23 @@ fn whoever_reads_late_gets_every_frame_whole_and_in_order() {
             }
         }
         assert!(pongs > 0);
+    });
+}
+
+/// Sockets that fail while many are written to are nobody else's affair.
+#[test]
+fn who_leaves_takes_nobody_along() {
+    with_worker(async |worker, publisher| {
+        let mut clients = subscribers(30, &worker, publisher).await;
+        let mut leaving = clients.split_off(20).into_iter();
+        for number in 1..30 {
+            // Without a word, and with something unread sometimes, which resets the connection.
+            drop(leaving.next());
+            publish_all(&worker, publisher, number..number + 1);
+            for client in &mut clients {
+                assert_eq!(hear(client).await["data"][0], number);
+            }
+        }
     });
 }
 
