@@ -1,58 +1,124 @@
-//! What a session costs that has subscribed to a channel and is idle: its heap, in this process.
+//! What an idle connection costs, by share: its heap, in this process. docs/performance.md has the table, and what allocator
+//! and kernel add.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
 
 use std::{
+    future::poll_fn,
     io::{Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    sync::Arc,
+    task::Poll,
     time::Duration,
 };
 
 use common::{TEXT, masked, options, upgrade};
 use peak_alloc::PeakAlloc;
+use socket2::{Domain, Socket, Type};
+use sockeye::{Config, Handshake, Keepalive, ServerConfig, WebSocket};
 use sockeye_server::{Server, Site};
 
 #[global_allocator]
 static HEAP: PeakAlloc = PeakAlloc;
 
 const CLIENTS: usize = 200;
+const SUBSCRIBE: &[u8] = br#"{"id":1,"subscribe":"lobby"}"#;
 
-/// Clients that own no heap.
-fn connect(address: SocketAddr, path: &str, first: &[u8]) -> TcpStream {
-    let mut stream = TcpStream::connect(address).unwrap();
+/// A client that owns no heap, from an address of its own if it has a number.
+fn connect(server: SocketAddr, number: usize, path: &str) -> TcpStream {
+    let [.., high, low] = number.to_be_bytes();
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 1, high, low), 0)).into()).unwrap();
+    socket.connect(&server.into()).unwrap();
+    let mut stream = TcpStream::from(socket);
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     stream.write_all(upgrade(path, "").as_bytes()).unwrap();
+    stream
+}
+
+fn read_response(stream: &mut TcpStream) {
     let mut head = Vec::with_capacity(1_024);
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
         stream.read_exact(&mut byte).unwrap();
         head.push(byte[0]);
     }
-    stream.write_all(&masked(TEXT, first)).unwrap();
-    // Whatever the answer is, it fits in one read.
-    assert!(stream.read(&mut [0; 1_024]).unwrap() > 0);
-    stream
 }
 
-fn heap_per_client(server: &Server, path: &str, first: &[u8]) -> usize {
-    // What is there once is not counted.
-    let warm: Vec<_> = (0..CLIENTS).map(|_| connect(server.address(), path, first)).collect();
+/// What each of many takes, when as many are there already: what is there once is not counted.
+fn heap_each<T>(mut make: impl FnMut(usize) -> T) -> usize {
+    let warm: Vec<_> = (0..CLIENTS).map(&mut make).collect();
+    let mut those = Vec::with_capacity(CLIENTS);
     let before = HEAP.current_usage();
-    let clients: Vec<_> = (0..CLIENTS).map(|_| connect(server.address(), path, first)).collect();
+    those.extend((CLIENTS..2 * CLIENTS).map(&mut make));
     let after = HEAP.current_usage();
-    drop((warm, clients));
+    drop((warm, those));
     (after - before) / CLIENTS
 }
 
-#[test]
-fn an_idle_subscriber_is_small() {
+/// Of a server's connection to which this is said first. Whatever the answer is, it fits in one read.
+fn served(path: &str, first: &[u8], is_counted: bool) -> usize {
     let mut options = options(Site::Server);
     options.workers = 1;
+    options.admission.limit_loopback = is_counted;
     let server = Server::start(&options).unwrap();
-    let echo = heap_per_client(&server, "/echo", b"x");
-    let hub = heap_per_client(&server, "/ws", br#"{"id":1,"subscribe":"lobby"}"#);
-    println!("heap of an idle connection: echo {echo} B, subscriber {hub} B");
+    let address = server.address();
+    let heap = heap_each(|number| {
+        let mut stream = connect(address, number, path);
+        read_response(&mut stream);
+        stream.write_all(&masked(TEXT, first)).unwrap();
+        assert!(stream.read(&mut [0; 1_024]).unwrap() > 0);
+        stream
+    });
     server.stop();
-    assert!(hub <= 2_048, "{hub}");
+    heap
+}
+
+/// Of a socket at tokio's driver, and of a WebSocket on it that waits, without its own size.
+fn library() -> (usize, usize) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let address = listener.local_addr().unwrap();
+    let accept = |number| {
+        let client = connect(address, number, "/");
+        (client, runtime.block_on(listener.accept()).unwrap().0)
+    };
+    let registration = heap_each(accept);
+    let connection = Config::with(|config| config.keepalive = Some(Keepalive::default()));
+    let config = ServerConfig::with(|config| config.connection = Arc::new(connection));
+    let socket = heap_each(|number| {
+        let (client, stream) = accept(number);
+        let socket = runtime.block_on(async {
+            let mut socket = Handshake::read(stream, &config).await.unwrap().accept().await.unwrap();
+            poll_fn(|cx| Poll::Ready(assert!(socket.poll_recv(cx).is_pending()))).await;
+            socket
+        });
+        (client, socket)
+    });
+    (registration, socket - registration)
+}
+
+#[test]
+fn an_idle_connection_is_small() {
+    let (registration, watch) = library();
+    let [echo, counted] = [false, true].map(|is_counted| served("/echo", b"x", is_counted));
+    let subscriber = served("/ws", SUBSCRIBE, false);
+    let socket = size_of::<WebSocket>();
+    println!("bytes of heap for each idle connection:");
+    for (share, bytes) in [
+        ("registration with tokio's driver", registration),
+        ("WebSocket", socket),
+        ("its timer, and its watch over the peer", watch),
+        ("task, and place at its worker", echo - registration - socket - watch),
+        ("an echo, in all", echo),
+        ("session and hub, beyond that", subscriber - echo),
+        ("a subscriber, in all", subscriber),
+        ("an address in the books of admission", counted.saturating_sub(echo)),
+    ] {
+        println!("  {bytes:6}  {share}");
+    }
+    assert!(socket <= 400, "a task would be 128 bytes more: {socket}");
+    assert!(echo <= 1_024, "{echo}");
+    assert!(subscriber <= 1_536, "{subscriber}");
 }

@@ -6,6 +6,8 @@ mod lanes;
 mod local;
 mod pump;
 #[cfg(test)]
+mod scale;
+#[cfg(test)]
 mod tests;
 
 use std::{rc::Rc, sync::Arc};
