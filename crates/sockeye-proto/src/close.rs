@@ -212,8 +212,9 @@ pub enum Party {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CloseOutcome {
-    pub(crate) initiator: Party,
-    pub(crate) received: Received,
+    initiator: Party,
+    /// Boxed, since every connection has room for an event, and this is the largest and the last.
+    received: Box<Received>,
 }
 
 /// What came from the peer by way of a Close frame.
@@ -236,11 +237,15 @@ impl CloseOutcome {
     /// RFC 6455's 1006: no Close frame came.
     pub const ABNORMAL: u16 = 1006;
 
+    pub(crate) fn new(initiator: Party, received: Received) -> Self {
+        Self { initiator, received: Box::new(received) }
+    }
+
     /// The code that browsers show as `CloseEvent.code`: the one in the peer's Close frame, 1005 if that had none, 1006
     /// if no Close frame came (RFC 6455 section 7.1.5).
     #[must_use]
     pub fn code(&self) -> u16 {
-        match &self.received {
+        match &*self.received {
             Received::Frame(frame) => frame.code.get(),
             Received::Empty => Self::NO_STATUS,
             Received::Nothing => Self::ABNORMAL,
@@ -250,7 +255,7 @@ impl CloseOutcome {
     /// The reason in the peer's Close frame, or the empty text.
     #[must_use]
     pub fn reason(&self) -> &str {
-        match &self.received {
+        match &*self.received {
             Received::Frame(frame) => frame.reason.as_str(),
             Received::Empty | Received::Nothing => "",
         }
@@ -259,7 +264,7 @@ impl CloseOutcome {
     /// What the peer's Close frame said, if it came and said anything.
     #[must_use]
     pub fn frame(&self) -> Option<&CloseFrame> {
-        match &self.received {
+        match &*self.received {
             Received::Frame(frame) => Some(frame),
             Received::Empty | Received::Nothing => None,
         }
@@ -269,7 +274,7 @@ impl CloseOutcome {
     /// reached the peer no end can know.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.received != Received::Nothing
+        *self.received != Received::Nothing
     }
 
     /// Who sent the first Close frame.

@@ -13,7 +13,7 @@ pub use outgoing::Outgoing;
 pub use part::{MessageKind, Part};
 pub use receive::{ReceiveHalf, ReceiveOutput};
 pub use reply::{Notice, Reply};
-use send::End;
+use send::{End, Masks};
 pub use send::{SendHalf, SendOutput};
 
 use crate::{
@@ -87,7 +87,7 @@ impl Connection {
     /// entropy" (RFC 6455 section 5.3); only tests may do otherwise.
     #[must_use]
     pub fn client(config: Arc<Config>, masks: impl FnMut() -> [u8; 4] + Send + Sync + 'static, now: Instant) -> Self {
-        Self::new(config, End::Client { masks: Box::new(masks) }, now)
+        Self::new(config, End::Client(Box::new(Masks(Box::new(masks)))), now)
     }
 
     /// With the compression that the opening handshake agreed upon: `Accepted::deflate` or `Established::deflate`.

@@ -56,8 +56,22 @@ pub(crate) struct Receiver {
 #[derive(Debug)]
 enum Frame {
     Header(HeaderReader),
-    Data { fin: bool, mask: Option<MaskKey>, offset: u64, remaining: u64 },
-    Control { opcode: OpCode, mask: Option<MaskKey>, payload: Vec<u8>, remaining: usize },
+    Data {
+        fin: bool,
+        mask: Option<MaskKey>,
+        offset: u64,
+        remaining: u64,
+    },
+    /// Boxed, as few are cut, and every connection has room for a frame.
+    Control(Box<ControlFrame>),
+}
+
+#[derive(Debug)]
+struct ControlFrame {
+    opcode: OpCode,
+    mask: Option<MaskKey>,
+    payload: Vec<u8>,
+    remaining: usize,
 }
 
 /// A message of which something is still missing.
@@ -164,7 +178,7 @@ impl Receiver {
             let (used, result) = match self.frame {
                 Frame::Header(_) => self.read_header(input, limits, now, slot),
                 Frame::Data { .. } => self.read_data(input, slot),
-                Frame::Control { .. } => self.read_control(input, slot),
+                Frame::Control(_) => self.read_control(input, slot),
             };
             input = input.get_mut(used..).unwrap_or_default();
             if !matches!(result, Ok(Step::More)) || self.has_part() {
@@ -223,7 +237,7 @@ impl Receiver {
 
     /// Bytes of memory held for what is unfinished.
     pub(crate) fn held(&self) -> usize {
-        let control = if let Frame::Control { payload, .. } = &self.frame { payload.capacity() } else { 0 };
+        let control = if let Frame::Control(frame) = &self.frame { frame.payload.capacity() } else { 0 };
         self.message.as_ref().map_or(0, |partial| partial.held()).saturating_add(control)
     }
 
@@ -319,7 +333,8 @@ impl Receiver {
         if header.opcode.is_control() {
             let remaining = usize::try_from(header.len).unwrap_or_default();
             let payload = Vec::with_capacity(remaining);
-            self.frame = Frame::Control { opcode: header.opcode, mask: header.mask, payload, remaining };
+            let frame = ControlFrame { opcode: header.opcode, mask: header.mask, payload, remaining };
+            self.frame = Frame::Control(Box::new(frame));
             return Ok(Step::More);
         }
         let partial = self.message.get_or_insert_with(|| {
@@ -346,9 +361,10 @@ impl Receiver {
     }
 
     fn read_control(&mut self, input: &[u8], slot: &mut Option<Event>) -> (usize, Result<Step, Fault>) {
-        let Frame::Control { opcode, mask, payload, remaining } = &mut self.frame else {
+        let Frame::Control(frame) = &mut self.frame else {
             return (input.len(), Ok(Step::More));
         };
+        let ControlFrame { opcode, mask, payload, remaining } = &mut **frame;
         let take = input.len().min(*remaining);
         payload.extend_from_slice(input.get(..take).unwrap_or_default());
         *remaining = remaining.saturating_sub(take);

@@ -2,13 +2,13 @@
 use std::{
     collections::HashMap,
     mem,
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
 use sockeye::Rate;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 use crate::Admission;
 
@@ -19,7 +19,7 @@ const MAX_ABSENT: usize = 100_000;
 #[derive(Debug)]
 pub(crate) struct Gate {
     limits: Admission,
-    room: Arc<Semaphore>,
+    room: Semaphore,
     visitors: Mutex<Visitors>,
 }
 
@@ -28,20 +28,24 @@ pub(crate) struct Gate {
 pub(crate) struct Visit {
     gate: Arc<Gate>,
     /// `None` for those that are not counted.
-    address: Option<IpAddr>,
+    network: Option<Network>,
 }
 
 /// The right to be connected, given back when dropped.
 #[derive(Debug)]
-pub(crate) struct Ticket {
-    visit: Visit,
-    _room: OwnedSemaphorePermit,
-}
+pub(crate) struct Ticket(Visit);
 
 impl Ticket {
     /// Who comes, as far as limits for each address go; `None` for those that have none.
     pub(crate) fn address(&self) -> Option<IpAddr> {
-        self.visit.address
+        self.0.network.map(IpAddr::from)
+    }
+}
+
+/// There is room for another; that the visit is over its own drop says.
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.0.gate.room.add_permits(1);
     }
 }
 
@@ -49,13 +53,13 @@ impl Ticket {
 #[derive(Debug, Default)]
 struct Visitors {
     /// Each with a connection, so there are no more than those.
-    present: HashMap<IpAddr, Visitor>,
+    present: HashMap<Network, Visitor>,
     absent: Absent,
 }
 
 #[derive(Debug)]
 struct Visitor {
-    connections: usize,
+    connections: u32,
     arrivals: Rate,
 }
 
@@ -63,21 +67,22 @@ struct Visitor {
 /// no visitor pays for a search through all of them.
 #[derive(Debug, Default)]
 struct Absent {
-    younger: HashMap<IpAddr, Rate>,
-    older: HashMap<IpAddr, Rate>,
+    younger: HashMap<Network, Rate>,
+    older: HashMap<Network, Rate>,
 }
 
 impl Gate {
     pub(crate) fn new(limits: Admission) -> Arc<Self> {
-        let room = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
+        let room = Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS));
         Arc::new(Self { limits, room, visitors: Mutex::default() })
     }
 
     /// Lets a connection in, unless its address has had its share.
     pub(crate) fn admit(self: &Arc<Self>, peer: IpAddr, now: Instant) -> Option<Visit> {
-        let address = (self.limits.limit_loopback || !peer.to_canonical().is_loopback()).then(|| network(peer));
-        if address.is_none_or(|address| self.visitors().enter(address, now, &self.limits)) {
-            Some(Visit { gate: Arc::clone(self), address })
+        let is_counted = self.limits.limit_loopback || !peer.to_canonical().is_loopback();
+        let network = is_counted.then(|| Network::of(peer));
+        if network.is_none_or(|network| self.visitors().enter(network, now, &self.limits)) {
+            Some(Visit { gate: Arc::clone(self), network })
         } else {
             None
         }
@@ -91,72 +96,95 @@ impl Gate {
 impl Visit {
     /// Waits until there is room for one more connection.
     pub(crate) async fn wait_for_room(self) -> Ticket {
-        match Arc::clone(&self.gate.room).acquire_owned().await {
-            Ok(room) => Ticket { visit: self, _room: room },
+        match self.gate.room.acquire().await {
+            // The ticket gives it back; a permit that does so itself would be two more words for each connection.
+            Ok(room) => room.forget(),
             // Nobody closes this semaphore.
             Err(_closed) => std::future::pending().await,
         }
+        Ticket(self)
     }
 }
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        if let Some(address) = self.address {
-            self.gate.visitors().leave(address);
+        if let Some(network) = self.network {
+            self.gate.visitors().leave(network);
         }
     }
 }
 
 impl Visitors {
-    fn enter(&mut self, address: IpAddr, now: Instant, limits: &Admission) -> bool {
+    fn enter(&mut self, network: Network, now: Instant, limits: &Admission) -> bool {
         let burst = u32::try_from(limits.per_address).unwrap_or(u32::MAX);
-        if let Some(visitor) = self.present.get_mut(&address) {
-            let allowed =
-                visitor.connections < limits.per_address && visitor.arrivals.take(now, limits.new_per_second, burst);
-            visitor.connections += usize::from(allowed);
+        if let Some(visitor) = self.present.get_mut(&network) {
+            let allowed = visitor.connections < burst && visitor.arrivals.take(now, limits.new_per_second, burst);
+            visitor.connections += u32::from(allowed);
             return allowed;
         }
-        let mut arrivals = self.absent.take(address);
+        let mut arrivals = self.absent.take(network);
         // A burst of none never gives any.
         let allowed = arrivals.take(now, limits.new_per_second, burst);
         if allowed {
-            self.present.insert(address, Visitor { connections: 1, arrivals });
+            self.present.insert(network, Visitor { connections: 1, arrivals });
         } else {
-            self.absent.put(address, arrivals);
+            self.absent.put(network, arrivals);
         }
         allowed
     }
 
-    fn leave(&mut self, address: IpAddr) {
-        let Some(visitor) = self.present.get_mut(&address) else { return };
+    fn leave(&mut self, network: Network) {
+        let Some(visitor) = self.present.get_mut(&network) else { return };
         visitor.connections = visitor.connections.saturating_sub(1);
         if visitor.connections == 0
-            && let Some(visitor) = self.present.remove(&address)
+            && let Some(visitor) = self.present.remove(&network)
         {
-            self.absent.put(address, visitor.arrivals);
+            self.absent.put(network, visitor.arrivals);
         }
     }
 }
 
 impl Absent {
-    fn take(&mut self, address: IpAddr) -> Rate {
-        self.younger.remove(&address).or_else(|| self.older.remove(&address)).unwrap_or_default()
+    fn take(&mut self, network: Network) -> Rate {
+        self.younger.remove(&network).or_else(|| self.older.remove(&network)).unwrap_or_default()
     }
 
-    fn put(&mut self, address: IpAddr, arrivals: Rate) {
+    fn put(&mut self, network: Network, arrivals: Rate) {
         if self.younger.len() >= MAX_ABSENT / 2 {
             mem::swap(&mut self.younger, &mut self.older);
             self.younger.clear();
         }
-        self.younger.insert(address, arrivals);
+        self.younger.insert(network, arrivals);
     }
 }
 
-/// What counts as one visitor: an IPv4 address, or the /64 that an IPv6 host usually has to itself.
-fn network(peer: IpAddr) -> IpAddr {
-    match peer.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
+/// What counts as one visitor: an IPv4 address, or the /64 that an IPv6 host usually has to itself. Half the size of an
+/// address, as every connection has one, and every visitor in the books.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Network {
+    V4([u8; 4]),
+    V6([u8; 8]),
+}
+
+impl Network {
+    fn of(peer: IpAddr) -> Self {
+        match peer.to_canonical() {
+            IpAddr::V4(address) => Self::V4(address.octets()),
+            IpAddr::V6(address) => {
+                let [a, b, c, d, e, f, g, h, ..] = address.octets();
+                Self::V6([a, b, c, d, e, f, g, h])
+            }
+        }
+    }
+}
+
+/// The first address of the network.
+impl From<Network> for IpAddr {
+    fn from(network: Network) -> Self {
+        match network {
+            Network::V4(octets) => octets.into(),
+            Network::V6([a, b, c, d, e, f, g, h]) => [a, b, c, d, e, f, g, h, 0, 0, 0, 0, 0, 0, 0, 0].into(),
+        }
     }
 }
 

@@ -29,11 +29,51 @@ pub(crate) struct Driver<S> {
     timer: Timer,
     /// The transport holds bytes back in a buffer of its own, and has to pass them on by then.
     pub(crate) flush_due: Option<Instant>,
+    pub(crate) end: End,
+}
+
+/// How a connection ends: nothing, as long as all is well.
+#[derive(Debug, Default)]
+pub(crate) struct End(Option<Box<Ending>>);
+
+#[derive(Debug, Default)]
+struct Ending {
     /// The write side is to be shut down and the transport has not done it yet.
-    pub(crate) shutting_down: bool,
+    shutting_down: bool,
     /// What the transport said when it failed; told when the protocol comes to its end.
-    pub(crate) failure: Option<io::Error>,
-    pub(crate) end: Option<Box<Result<CloseOutcome, ()>>>,
+    failure: Option<io::Error>,
+    outcome: Option<Result<CloseOutcome, ()>>,
+}
+
+impl End {
+    pub(crate) fn new(
+        shutting_down: bool,
+        failure: Option<io::Error>,
+        outcome: Option<Result<CloseOutcome, ()>>,
+    ) -> Self {
+        let is_any = shutting_down || failure.is_some() || outcome.is_some();
+        Self(is_any.then(|| Box::new(Ending { shutting_down, failure, outcome })))
+    }
+
+    #[inline]
+    fn is_shutting_down(&self) -> bool {
+        self.0.as_ref().is_some_and(|ending| ending.shutting_down)
+    }
+
+    fn set_shutting_down(&mut self, on: bool) {
+        self.0.get_or_insert_default().shutting_down = on;
+    }
+
+    /// Whether it has come.
+    #[inline]
+    pub(crate) fn is_some(&self) -> bool {
+        self.0.as_ref().is_some_and(|ending| ending.outcome.is_some())
+    }
+
+    /// Whether it is shutting down; the failure, if its news is still to be told; the outcome.
+    pub(crate) fn into_parts(self) -> (bool, Option<io::Error>, Option<Result<CloseOutcome, ()>>) {
+        self.0.map(|ending| (ending.shutting_down, ending.failure, ending.outcome)).unwrap_or_default()
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
@@ -45,23 +85,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             rest: Rest::new(rest, now()),
             timer: Timer::default(),
             flush_due: None,
-            shutting_down: false,
-            failure: None,
-            end: None,
+            end: End::default(),
         }
     }
 
     /// What [`WebSocket::split`](crate::WebSocket::split) took apart.
-    pub(crate) fn from_parts(
-        io: S,
-        connection: Connection,
-        rest: Rest,
-        flush_due: Option<Instant>,
-        shutting_down: bool,
-        failure: Option<io::Error>,
-        end: Option<Box<Result<CloseOutcome, ()>>>,
-    ) -> Self {
-        Self { io, connection, rest, timer: Timer::default(), flush_due, shutting_down, failure, end }
+    pub(crate) fn from_parts(io: S, connection: Connection, rest: Rest, flush_due: Option<Instant>, end: End) -> Self {
+        Self { io, connection, rest, timer: Timer::default(), flush_due, end }
     }
 
     /// The next event, or `None` after the end.
@@ -75,7 +105,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         // It takes no more. One that has taken all and is only to pass it on still takes a pong.
         let mut full = false;
         loop {
-            if self.shutting_down {
+            if self.end.is_shutting_down() {
                 ready!(self.poll_shutdown(cx));
             }
             match self.connection.poll_output() {
@@ -88,7 +118,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     return Poll::Ready(Ok(Some(event)));
                 }
                 Output::ShutdownWrite => {
-                    self.shutting_down = true;
+                    self.end.set_shutting_down(true);
                     continue;
                 }
                 Output::Transmit | Output::Wait(_) => {}
@@ -152,7 +182,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     /// How the connection ended, if it has: `Err` if not by a closing handshake.
     pub(crate) fn end(&self) -> Option<Result<&CloseOutcome, ()>> {
-        self.end.as_ref().map(|end| end.as_ref().as_ref().map_err(|&()| ()))
+        self.end.0.as_ref()?.outcome.as_ref().map(|outcome| outcome.as_ref().map_err(|&()| ()))
     }
 
     /// Whether at most `left` bytes are queued and, if that is none, the transport holds none back either.
@@ -179,7 +209,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         if Pin::new(&mut self.io).poll_shutdown(cx).is_pending() {
             ready!(self.poll_deadline(cx, self.connection.deadline(), Connection::handle_timeout));
         }
-        self.shutting_down = false;
+        self.end.set_shutting_down(false);
         Poll::Ready(())
     }
 
@@ -212,13 +242,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     /// A failing transport after the closing handshake is still a clean close; before it, its first failure is the reason.
     fn failed(&mut self, error: io::Error) {
         self.flush_due = None;
-        self.failure.get_or_insert(error);
+        self.end.0.get_or_insert_default().failure.get_or_insert(error);
         self.connection.handle_eof(now());
     }
 
     fn ended(&mut self, result: Result<CloseOutcome, sockeye_proto::Error>) -> Result<Event, Error> {
-        self.end = Some(Box::new(result.clone().map_err(|_| ())));
-        outcome(result, self.failure.take()).map(|outcome| Event::Closed(Ok(outcome)))
+        let ending = self.end.0.get_or_insert_default();
+        ending.outcome = Some(result.clone().map_err(|_| ()));
+        outcome(result, ending.failure.take()).map(|outcome| Event::Closed(Ok(outcome)))
     }
 }
 

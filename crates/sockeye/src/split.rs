@@ -19,7 +19,10 @@ pub use receiver::Receiver;
 pub use sender::Sender;
 pub use transport::{SplitTransport, TransportReader, TransportWriter};
 
-use crate::{WebSocket, drive::Driver};
+use crate::{
+    WebSocket,
+    drive::{Driver, End},
+};
 
 impl<S: SplitTransport> WebSocket<S> {
     /// The two halves, to receive in one task and send in another.
@@ -47,12 +50,13 @@ impl<S: SplitTransport> WebSocket<S> {
         let mut socket = self;
         socket.stop_streaming();
         let Self { driver, agreed, reading } = socket;
-        let Driver { io, connection, rest, flush_due, shutting_down, failure, end, .. } = driver;
+        let Driver { io, connection, rest, flush_due, end, .. } = driver;
+        let (shutting_down, failure, end) = end.into_parts();
         let (read, write) = io.into_halves();
         let (receive, send) = connection.split();
         let shared = Arc::new(Shared::new(write, send, flush_due, shutting_down, agreed));
         shared.board.lock().ended = end.is_some();
-        let receiver = Receiver::new(read, receive, rest, failure, end, reading, Arc::clone(&shared));
+        let receiver = Receiver::new(read, receive, rest, failure, end.map(Box::new), reading, Arc::clone(&shared));
         (Sender::new(shared), receiver)
     }
 }
@@ -82,7 +86,8 @@ impl<S: SplitTransport> Sender<S> {
         let (write, send, flush_due, shutting_down) = side.into_parts();
         let Ok(connection) = Connection::reunite(receive, send) else { unreachable!("they came from one connection") };
         let io = S::from_halves(read, write);
-        let driver = Driver::from_parts(io, connection, rest, flush_due, shutting_down, failure, end);
+        let end = End::new(shutting_down, failure, end.map(|end| *end));
+        let driver = Driver::from_parts(io, connection, rest, flush_due, end);
         Ok(WebSocket { driver, agreed, reading })
     }
 }

@@ -35,7 +35,7 @@ async fn sizes_and_threads() {
     println!("size_of::<WebSocket<TcpStream>>() = {size}");
     println!("size_of::<WebSocket<Transport>>() = {}", size_of::<WebSocket<Transport>>());
     println!("size_of::<Error>() = {}", size_of::<sockeye::Error>());
-    assert!(size <= 512);
+    assert!(size <= 400, "the task of an idle connection would be 128 bytes more: {size}");
     assert_eq!(size_of::<sockeye::Error>(), 8);
 }
 

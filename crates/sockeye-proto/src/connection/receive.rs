@@ -57,8 +57,15 @@ pub enum ReceiveOutput {
 enum State {
     Open,
     CloseSent { until: Instant },
-    Finishing { result: Box<Result<CloseOutcome, Error>>, until: Instant, over: Over },
+    Finishing(Box<Finishing>),
     Closed,
+}
+
+#[derive(Debug)]
+struct Finishing {
+    result: Result<CloseOutcome, Error>,
+    until: Instant,
+    over: Over,
 }
 
 /// When it is over. "The server MUST close the underlying TCP connection first" in the normal case, so that it, not the
@@ -148,7 +155,7 @@ impl ReceiveHalf {
         match &mut self.state {
             State::Open => self.finish(Err(Error::new(Fault::Eof)), Over::Now, now),
             State::CloseSent { .. } => self.finish_unanswered(now),
-            State::Finishing { over, .. } => *over = Over::Now,
+            State::Finishing(finishing) => finishing.over = Over::Now,
             State::Closed => return,
         }
         self.owe(Reply::nothing());
@@ -181,8 +188,8 @@ impl ReceiveHalf {
             (News::Failed { fault, at }, State::Open | State::CloseSent { .. }) => {
                 self.finish(Err(Error::new(fault)), Over::Now, at);
             }
-            (News::Failed { .. }, State::Finishing { over, .. }) => *over = Over::Now,
-            (News::Shut, State::Finishing { over, .. }) if *over == Over::WhenShut => *over = Over::Now,
+            (News::Failed { .. }, State::Finishing(finishing)) => finishing.over = Over::Now,
+            (News::Shut, State::Finishing(finishing)) if finishing.over == Over::WhenShut => finishing.over = Over::Now,
             _ => {}
         }
     }
@@ -200,8 +207,8 @@ impl ReceiveHalf {
                 self.finish_unanswered(now);
                 self.owe(Reply::nothing());
             }
-            State::Finishing { until, over, .. } if *until <= now => {
-                *over = Over::Now;
+            State::Finishing(finishing) if finishing.until <= now => {
+                finishing.over = Over::Now;
                 self.owe(Reply::nothing());
             }
             _ => {}
@@ -253,7 +260,7 @@ impl ReceiveHalf {
     pub fn ready_state(&self) -> ReadyState {
         match self.state {
             State::Open => ReadyState::Open,
-            State::CloseSent { .. } | State::Finishing { .. } => ReadyState::Closing,
+            State::CloseSent { .. } | State::Finishing(_) => ReadyState::Closing,
             State::Closed => ReadyState::Closed,
         }
     }
@@ -267,7 +274,7 @@ impl ReceiveHalf {
     /// Whether the outcome stands and nothing more will be read.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        matches!(self.state, State::Finishing { over: Over::Now, .. } | State::Closed) && self.event.is_none()
+        (self.is_ending() || matches!(self.state, State::Closed)) && self.event.is_none()
     }
 
     /// Which end this is.
@@ -312,18 +319,19 @@ impl ReceiveHalf {
     /// [`Event::Closed`], once it is over.
     #[inline]
     pub(super) fn take_end(&mut self) -> Option<Event> {
-        if !matches!(self.state, State::Finishing { over: Over::Now, .. }) {
+        if !self.is_ending() {
             return None;
         }
         match std::mem::replace(&mut self.state, State::Closed) {
-            State::Finishing { result, .. } => Some(Event::Closed(*result)),
+            State::Finishing(finishing) => Some(Event::Closed(finishing.result)),
             _ => None,
         }
     }
 
     pub(super) fn close_due(&self) -> Option<Instant> {
-        match self.state {
-            State::CloseSent { until } | State::Finishing { until, .. } => Some(until),
+        match &self.state {
+            State::CloseSent { until } => Some(*until),
+            State::Finishing(finishing) => Some(finishing.until),
             State::Open | State::Closed => None,
         }
     }
@@ -343,6 +351,12 @@ impl ReceiveHalf {
     #[inline]
     fn is_listening(&self) -> bool {
         matches!(self.state, State::Open | State::CloseSent { .. })
+    }
+
+    /// Whether the end is all that is left to say.
+    #[inline]
+    fn is_ending(&self) -> bool {
+        matches!(&self.state, State::Finishing(finishing) if finishing.over == Over::Now)
     }
 
     fn heard(&mut self, now: Instant) {
@@ -395,12 +409,12 @@ impl ReceiveHalf {
             Role::Client => Over::AtEof,
         };
         self.owe(Reply::close(frame.clone(), over == Over::WhenShut));
-        self.finish(Ok(CloseOutcome { initiator, received: Received::from(frame) }), over, now);
+        self.finish(Ok(CloseOutcome::new(initiator, Received::from(frame))), over, now);
     }
 
     /// Our Close was not answered.
     fn finish_unanswered(&mut self, now: Instant) {
-        let outcome = CloseOutcome { initiator: Party::Local, received: Received::Nothing };
+        let outcome = CloseOutcome::new(Party::Local, Received::Nothing);
         self.finish(Ok(outcome), Over::Now, now);
     }
 
@@ -422,7 +436,7 @@ impl ReceiveHalf {
 
     fn finish(&mut self, result: Result<CloseOutcome, Error>, over: Over, now: Instant) {
         let until = limits::deadline(now, self.config.limits.close_timeout);
-        self.state = State::Finishing { result: Box::new(result), until, over };
+        self.state = State::Finishing(Box::new(Finishing { result, until, over }));
         self.receiver = Receiver::new(self.role());
         self.watch = None;
     }

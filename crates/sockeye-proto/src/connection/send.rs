@@ -68,8 +68,11 @@ enum Stage {
 /// Which end this is, with what only that end has.
 pub(super) enum End {
     Server,
-    Client { masks: Box<dyn FnMut() -> [u8; 4] + Send + Sync> },
+    Client(Box<Masks>),
 }
+
+/// Behind one pointer, and not the two that it takes itself: most connections are a server's.
+pub(super) struct Masks(pub(super) Box<dyn FnMut() -> [u8; 4] + Send + Sync>);
 
 impl SendHalf {
     pub(super) fn new(config: Arc<Config>, end: End) -> Self {
@@ -297,7 +300,7 @@ impl SendHalf {
     pub fn role(&self) -> Role {
         match self.end {
             End::Server => Role::Server,
-            End::Client { .. } => Role::Client,
+            End::Client(_) => Role::Client,
         }
     }
 
@@ -393,7 +396,7 @@ impl End {
     fn frame(&mut self, opcode: OpCode, payload: Bytes) -> OutFrame {
         let mask = match self {
             Self::Server => None,
-            Self::Client { masks } => Some(MaskKey(masks())),
+            Self::Client(masks) => Some(MaskKey((masks.0)())),
         };
         OutFrame { fin: true, opcode, payload, mask }
     }

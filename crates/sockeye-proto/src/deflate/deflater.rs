@@ -18,7 +18,8 @@ const MIN_BITS: u8 = 9;
 /// What a connection has for the messages it sends.
 #[derive(Debug)]
 pub(crate) struct Deflater {
-    threshold: usize,
+    /// Half a `usize`, with `form` in the other half, since every connection has room for it. Beyond 4 GiB it is 4 GiB.
+    threshold: u32,
     form: FormKey,
     window: Option<Box<Window>>,
 }
@@ -30,12 +31,18 @@ impl Deflater {
         let key = Key { effort: agreed.effort, bits: direction.bits };
         let form = FormKey { key, always: agreed.threshold == 0 };
         let window = Window::new(direction, agreed.reservation.clone());
-        (direction.bits >= MIN_BITS).then_some(Self { threshold: agreed.threshold, form, window })
+        let threshold = u32::try_from(agreed.threshold).unwrap_or(u32::MAX);
+        (direction.bits >= MIN_BITS).then_some(Self { threshold, form, window })
+    }
+
+    #[inline]
+    fn is_worth(&self, message: &[u8]) -> bool {
+        u32::try_from(message.len()).unwrap_or(u32::MAX) >= self.threshold
     }
 
     /// The compressed form of a message, if it is wanted and smaller. What is sent as it is leaves no trace in the window.
     pub(crate) fn deflate(&mut self, message: &[u8]) -> Option<Bytes> {
-        if message.len() < self.threshold {
+        if !self.is_worth(message) {
             return None;
         }
         let compressed = compress(self.form, self.window.as_deref().map_or(&[], Window::bytes), message)?;
@@ -45,7 +52,7 @@ impl Deflater {
 
     /// The form of a message that all connections with the same parameters share: compressed without a window.
     pub(crate) fn deflate_shared<'a>(&mut self, message: &[u8], forms: &'a Forms) -> Option<&'a Bytes> {
-        if message.len() < self.threshold {
+        if !self.is_worth(message) {
             return None;
         }
         let compressed = forms.get(self.form, message)?;

@@ -14,6 +14,12 @@ use crate::{exchange::Io, worker::Goodbye};
 /// room for every future it may ever await, which is as much again.
 pub(crate) struct Echo<S, T> {
     socket: WebSocket<S>,
+    /// Boxed: tokio rounds a task up to a multiple of 128 bytes, and without this it is one less.
+    stay: Box<Stay<T>>,
+}
+
+/// A connection's place at its worker.
+struct Stay<T> {
     goodbye: Goodbye,
     /// The closing handshake goes on that the goodbye has begun.
     is_leaving: bool,
@@ -23,14 +29,14 @@ pub(crate) struct Echo<S, T> {
 impl<S: Io, T> Echo<S, T> {
     /// `ticket` is dropped at the end.
     pub(crate) fn new(socket: WebSocket<S>, goodbye: Goodbye, ticket: T) -> Self {
-        Self { socket, goodbye, is_leaving: false, _ticket: ticket }
+        Self { socket, stay: Box::new(Stay { goodbye, is_leaving: false, _ticket: ticket }) }
     }
 
     /// Ready at the end: `Ok` after a clean close.
     fn poll_echo(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), sockeye::Error>> {
         loop {
             // Who does not take the echoes is not asked for more of them.
-            let received = if !self.is_leaving && self.socket.buffered_amount() > ENOUGH {
+            let received = if !self.stay.is_leaving && self.socket.buffered_amount() > ENOUGH {
                 self.socket.poll_ready(cx)?.map(|()| None)
             } else {
                 match self.socket.poll_recv(cx)? {
@@ -39,13 +45,13 @@ impl<S: Io, T> Echo<S, T> {
                 }
             };
             match received {
-                Poll::Ready(Some(_)) if self.is_leaving => {}
+                Poll::Ready(Some(_)) if self.stay.is_leaving => {}
                 Poll::Ready(Some(message)) => self.answer(message)?,
                 Poll::Ready(None) => {}
-                Poll::Pending if self.is_leaving => return Poll::Pending,
+                Poll::Pending if self.stay.is_leaving => return Poll::Pending,
                 Poll::Pending => {
-                    ready!(self.goodbye.poll_said(cx));
-                    self.is_leaving = true;
+                    ready!(self.stay.goodbye.poll_said(cx));
+                    self.stay.is_leaving = true;
                     self.socket.start_close(CloseCode::GOING_AWAY, "the server is stopping");
                 }
             }
@@ -71,5 +77,22 @@ impl<S: Io, T: Unpin> Future for Echo<S, T> {
             debug!(code = error.code(), "echo ended: {error}");
         }
         Poll::Ready(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpStream;
+
+    use super::*;
+    use crate::admission::Ticket;
+
+    /// What tokio adds to a task's future, and the tracker of our tasks.
+    const TASK: usize = 104;
+
+    #[test]
+    fn a_task_is_four_times_128_bytes() {
+        let size = size_of::<Echo<TcpStream, Ticket>>();
+        assert!(size + TASK <= 512, "{size}");
     }
 }

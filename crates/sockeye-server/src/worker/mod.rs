@@ -8,6 +8,8 @@ mod outgoing;
 mod pump;
 mod ring;
 #[cfg(test)]
+mod scale;
+#[cfg(test)]
 mod tests;
 
 use std::{rc::Rc, sync::Arc};
