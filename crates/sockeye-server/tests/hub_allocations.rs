@@ -73,7 +73,9 @@ fn allocations(address: SocketAddr, channel: &str, subscribers: usize) -> usize 
     let publish = masked(TEXT, format!(r#"{{"id":2,"publish":"{channel}","data":"{}"}}"#, "x".repeat(128)).as_bytes());
     let mut round = || {
         publisher.ask(&publish, br#"{"id":2,"ok":"#);
-        subscribers.iter_mut().for_each(|subscriber| subscriber.hear(br#"{"on":"#));
+        for subscriber in &mut subscribers {
+            subscriber.hear(br#"{"on":"#);
+        }
     };
     // The channel's history is full then, and every queue has been used.
     (0..200).for_each(|_| round());
