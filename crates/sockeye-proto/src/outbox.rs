@@ -26,7 +26,7 @@ pub(crate) struct Outbox {
     /// What leaves first. Empty as long as only small messages are sent.
     pieces: VecDeque<Piece>,
     /// What leaves last: small frames, whole, one after the other.
-    tail: Tail,
+    tail: Vec<u8>,
     /// Bytes of the first piece (or of the tail, if there is none) that have left.
     front_sent: usize,
     /// Bytes that have not left.
@@ -48,66 +48,6 @@ enum Piece {
         opcode: OpCode,
         frame: Vec<u8>,
     },
-}
-
-/// Small frames at the end of the queue.
-#[derive(Debug)]
-enum Tail {
-    Copied(Vec<u8>),
-    /// One frame that goes to many, alone in the queue: shared with them until another frame joins it, so that whoever
-    /// takes it at once needs neither a copy nor memory for one.
-    Shared(Bytes),
-}
-
-impl Default for Tail {
-    fn default() -> Self {
-        Self::Copied(Vec::new())
-    }
-}
-
-impl Tail {
-    fn as_slice(&self) -> &[u8] {
-        match self {
-            Self::Copied(frames) => frames,
-            Self::Shared(frame) => frame,
-        }
-    }
-
-    /// Its frames, to put others behind them: what is shared is copied now.
-    fn take(&mut self) -> Vec<u8> {
-        match std::mem::take(self) {
-            Self::Copied(frames) => frames,
-            Self::Shared(frame) => {
-                let mut frames = Vec::new();
-                spare::make_room(&mut frames, frame.len());
-                frames.extend_from_slice(&frame);
-                frames
-            }
-        }
-    }
-
-    /// The memory of its own, whatever is in it.
-    fn take_memory(&mut self) -> Vec<u8> {
-        match std::mem::take(self) {
-            Self::Copied(frames) => frames,
-            Self::Shared(_) => Vec::new(),
-        }
-    }
-
-    /// Drops its frames.
-    fn clear(&mut self) {
-        match self {
-            Self::Copied(frames) => frames.clear(),
-            Self::Shared(_) => *self = Self::default(),
-        }
-    }
-
-    fn owns_memory(&self) -> bool {
-        match self {
-            Self::Copied(frames) => frames.capacity() > 0,
-            Self::Shared(_) => true,
-        }
-    }
 }
 
 impl Piece {
@@ -187,16 +127,8 @@ impl Outbox {
             let header = frame.header(Rsv::COMPRESSED);
             return self.push_encoded(&header, frame);
         }
-        if frame.mask.is_some() {
-            return self.push_encoded(&frame.header(Rsv::NONE), frame);
-        }
-        match prepared.frame() {
-            Some(shared) if self.is_empty() => {
-                self.len = shared.len();
-                self.tail = Tail::Shared(shared.clone());
-            }
-            _ => self.push_encoded(prepared.header(), frame),
-        }
+        let header = if frame.mask.is_none() { *prepared.header() } else { frame.header(Rsv::NONE) };
+        self.push_encoded(&header, frame);
     }
 
     /// What [`push_prepared`](Self::push_prepared) would queue for a server's connection, if it would queue nothing else and
@@ -242,13 +174,11 @@ impl Outbox {
             self.pieces.push_back(Piece::Shared { header: *header, payload: frame.payload });
             return;
         }
-        if self.tail.as_slice().len().saturating_add(len) > PIECE_MAX {
+        if self.tail.len().saturating_add(len) > PIECE_MAX {
             self.seal_tail();
         }
-        let mut tail = self.tail.take();
-        spare::make_room(&mut tail, len);
-        frame.copy_to(header, &mut tail);
-        self.tail = Tail::Copied(tail);
+        spare::make_room(&mut self.tail, len);
+        frame.copy_to(header, &mut self.tail);
     }
 
     /// Puts a ping or pong before all that has not begun to leave. One that still waits there is replaced: an endpoint
@@ -280,8 +210,8 @@ impl Outbox {
 
     /// Gives the queue's own memory back if it is empty: to the thread's next queue, or else to the allocator.
     pub(crate) fn release(&mut self) {
-        if self.is_empty() && (self.tail.owns_memory() || self.pieces.capacity() > 0) {
-            spare::keep(self.tail.take_memory());
+        if self.is_empty() && (self.tail.capacity() > 0 || self.pieces.capacity() > 0) {
+            spare::keep(std::mem::take(&mut self.tail));
             self.clear();
         }
     }
@@ -338,8 +268,8 @@ impl Outbox {
     }
 
     fn seal_tail(&mut self) {
-        if !self.tail.as_slice().is_empty() {
-            let mut piece = self.tail.take();
+        if !self.tail.is_empty() {
+            let mut piece = std::mem::take(&mut self.tail);
             // It may wait long, so it keeps no room for what will not come; a little of it is not worth a copy.
             if piece.capacity() > PIECE_MIN && piece.len() < piece.capacity() / 2 {
                 piece.shrink_to_fit();
@@ -430,24 +360,17 @@ mod tests {
         (Prepared::new(crate::Message::from(payload)), frame(OpCode::Text, payload))
     }
 
-    fn push(outbox: &mut Outbox, payload: &'static str) -> Prepared {
+    fn push(outbox: &mut Outbox, payload: &'static str) {
         let (prepared, frame) = prepared(payload);
         outbox.push_prepared(&prepared, frame);
-        prepared
     }
 
     #[test]
-    fn what_many_get_is_shared_while_it_is_alone() {
+    fn what_many_get_is_not_even_queued_where_it_is_alone() {
         let mut outbox = Outbox::default();
-        let shared = push(&mut outbox, "to all");
-        assert_eq!(outbox.chunk().as_ptr(), shared.frame().unwrap().as_ptr(), "not copied");
-        assert_eq!(shared.message().as_bytes().as_ptr(), outbox.chunk()[2..].as_ptr(), "and in memory once");
-        outbox.advance(8);
-        assert!(outbox.is_empty() && outbox.whole() == Some(&[]));
-        outbox.release();
-        assert!(!outbox.tail.owns_memory());
-        // One that is alone is not even queued.
+        let (shared, _) = prepared("to all");
         assert_eq!(outbox.alone(&shared), Some(&b"\x81\x06to all"[..]));
+        assert_eq!(shared.message().as_bytes().as_ptr(), outbox.alone(&shared).unwrap()[2..].as_ptr(), "in memory once");
         push(&mut outbox, "first");
         assert_eq!(outbox.alone(&shared), None, "it has to wait");
         push(&mut outbox, "second");
@@ -455,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn others_come_before_and_behind_a_shared_frame_that_has_begun_to_leave() {
+    fn others_come_before_and_behind_a_frame_that_has_begun_to_leave() {
         for begun in 0..8 {
             for step in 1..12 {
                 let mut outbox = Outbox::default();
@@ -478,15 +401,10 @@ mod tests {
     }
 
     #[test]
-    fn a_client_shares_nothing() {
+    fn a_client_masks_what_is_prepared() {
         let mut outbox = Outbox::default();
         let (prepared, frame) = prepared("masked");
         outbox.push_prepared(&prepared, OutFrame { mask: Some(MaskKey([1, 2, 3, 4])), ..frame });
         assert_eq!(outbox.chunk()[..6], [0x81, 0x86, 1, 2, 3, 4]);
-    }
-
-    #[test]
-    fn a_queue_is_not_larger_for_it() {
-        assert!(size_of::<Tail>() <= size_of::<Bytes>());
     }
 }

@@ -24,9 +24,8 @@ fn with_worker_of(io_uring: bool, test: impl AsyncFnOnce(Worker, SessionKey)) {
         tls: None,
         stop: CancellationToken::new(),
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let _within = runtime.enter();
-    LocalSet::new().block_on(&runtime, async {
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default()).unwrap();
+    runtime.block_on(async {
         let worker = plan(&options, &common, Arc::new(Anybody)).unwrap().remove(0).begin();
         let publisher = worker.local.turn(|hub, _, _| hub.open_hidden(Principal::Server));
         timeout(Duration::from_secs(60), test(worker, publisher)).await.expect("in time");
