@@ -1,4 +1,4 @@
-//! What a session and a delivery cost as their number grows: one worker, whole sessions with their WebSockets, over pipes
+//! What a session and a delivery cost as their number grows: one worker, whole sessions with their sockets, over pipes
 //! that have no kernel behind them. A test with few; with many what `benches/scale` measures.
 use super::*;
 
