@@ -163,7 +163,7 @@ impl Absent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Network {
     V4([u8; 4]),
-    V6([u8; 8]),
+    V6([u16; 4]),
 }
 
 impl Network {
@@ -171,8 +171,8 @@ impl Network {
         match peer.to_canonical() {
             IpAddr::V4(address) => Self::V4(address.octets()),
             IpAddr::V6(address) => {
-                let [a, b, c, d, e, f, g, h, ..] = address.octets();
-                Self::V6([a, b, c, d, e, f, g, h])
+                let [a, b, c, d, ..] = address.segments();
+                Self::V6([a, b, c, d])
             }
         }
     }
@@ -183,7 +183,7 @@ impl From<Network> for IpAddr {
     fn from(network: Network) -> Self {
         match network {
             Network::V4(octets) => octets.into(),
-            Network::V6([a, b, c, d, e, f, g, h]) => [a, b, c, d, e, f, g, h, 0, 0, 0, 0, 0, 0, 0, 0].into(),
+            Network::V6([a, b, c, d]) => [a, b, c, d, 0, 0, 0, 0].into(),
         }
     }
 }

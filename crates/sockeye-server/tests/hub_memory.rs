@@ -91,7 +91,8 @@ fn library() -> (usize, usize) {
         let (client, stream) = accept(number);
         let socket = runtime.block_on(async {
             let mut socket = Handshake::read(stream, &config).await.unwrap().accept().await.unwrap();
-            poll_fn(|cx| Poll::Ready(assert!(socket.poll_recv(cx).is_pending()))).await;
+            let is_idle = poll_fn(|cx| Poll::Ready(socket.poll_recv(cx).is_pending())).await;
+            assert!(is_idle);
             socket
         });
         (client, socket)

@@ -87,17 +87,17 @@ mod tests {
     #[test]
     fn it_is_heard_once_by_who_waits_and_at_once_by_who_comes_later() {
         let list = Rc::new(Goodbyes::default());
-        let [count, moved] = [(); 2].map(|()| Arc::new(Count::default()));
-        let (waker, elsewhere) = (Waker::from(Arc::clone(&count)), Waker::from(Arc::clone(&moved)));
-        let (mut stays, mut leaves, mut moves) = (list.listen(), list.listen(), list.listen());
-        for waiting in [&mut stays, &mut leaves, &mut moves, &mut list.listen()] {
+        let [here, elsewhere] = [(); 2].map(|()| Arc::new(Count::default()));
+        let (waker, other) = (Waker::from(Arc::clone(&here)), Waker::from(Arc::clone(&elsewhere)));
+        let (mut stays, mut goes, mut turns) = (list.listen(), list.listen(), list.listen());
+        for waiting in [&mut stays, &mut goes, &mut turns, &mut list.listen()] {
             assert!(waiting.poll_said(&Context::from_waker(&waker)).is_pending());
         }
-        assert!(moves.poll_said(&Context::from_waker(&elsewhere)).is_pending());
-        drop(leaves);
+        assert!(turns.poll_said(&Context::from_waker(&other)).is_pending());
+        drop(goes);
         list.say();
-        assert_eq!((count.0.load(Ordering::Relaxed), moved.0.load(Ordering::Relaxed)), (1, 1));
-        for mut listening in [stays, moves, list.listen()] {
+        assert_eq!((here.0.load(Ordering::Relaxed), elsewhere.0.load(Ordering::Relaxed)), (1, 1));
+        for mut listening in [stays, turns, list.listen()] {
             assert!(listening.poll_said(&Context::from_waker(&waker)).is_ready());
         }
         assert!(list.waiting.borrow().is_empty());
