@@ -146,7 +146,7 @@ impl Load {
         let seen = agreed.map(|agreed| (agreed.clone(), seen(&agreed)));
         let mut load = Self {
             exchange: Exchange::new(poll, options.common.patience),
-            expected: Rc::new(Expected { opcode, payload }),
+            expected: Rc::new(Expected::new(opcode, payload)),
             bytes_out,
             deflate: seen,
             raw: options.raw,
@@ -186,8 +186,10 @@ impl Load {
             return self.expected.payload.len();
         }
         let last = self.deflate.as_ref().map(|(_, seen)| seen.borrow().last.clone());
-        let payload = last.filter(|last| !last.is_empty()).unwrap_or_else(|| self.expected.payload.clone());
-        wire::server_frame(self.expected.opcode, Rsv::NONE, &payload).len()
+        match last.filter(|last| !last.is_empty()) {
+            Some(last) => wire::server_frame(OpCode::Binary, Rsv::COMPRESSED, &last).len(),
+            None => self.expected.frame.len(),
+        }
     }
 }
 

@@ -245,14 +245,15 @@ impl Peer {
     fn turn(&mut self, burst: &Burst, buffer: &mut [u8]) -> Result<u64, Failure> {
         let Self { link, reply, .. } = self;
         link.write(burst)?;
-        let mut replies = 0;
-        link.read(buffer, |piece| {
+        let (mut replies, known) = (0, reply.known());
+        let known = known.as_ref().map(|expected| &expected.frame[..]).unwrap_or_default();
+        let whole = link.read(buffer, known, |piece| {
             replies += reply.hear(piece)?;
             Ok(())
         })?;
         // Pongs.
         link.write(burst)?;
-        Ok(replies)
+        Ok(whole + replies)
     }
 
     /// Takes off the oldest of what it waits for.

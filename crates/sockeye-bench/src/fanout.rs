@@ -243,7 +243,7 @@ impl Load {
         let Self { publisher, subscribers, publication, under_way, first, each, buffer, .. } = self;
         let Some(Subscriber { link, delivery, next }) = subscribers.get_mut(token) else {
             publisher.write(&Burst::none())?;
-            publisher.read(buffer, |piece| {
+            publisher.read(buffer, &[], |piece| {
                 let said = start(piece.bytes);
                 Err(format!("the publisher, who asked for no answer, was told {said}").into())
             })?;
@@ -251,7 +251,7 @@ impl Load {
         };
         let before = *next;
         let on = |error: Failure| -> Failure { format!("subscriber {}: {error}", token + 1).into() };
-        link.read(buffer, |piece| {
+        link.read(buffer, &[], |piece| {
             *next += delivery.hear(piece, publication, *next)?;
             Ok(())
         })

@@ -54,6 +54,11 @@ struct Message {
 }
 
 impl Frames {
+    /// Whether the next byte begins a frame, and that frame a message.
+    pub(crate) fn is_between_messages(&self) -> bool {
+        self.head_len == 0 && self.body.is_none() && self.message.is_none()
+    }
+
     /// # Errors
     ///
     /// When the bytes are no frames of a server, or a Close; or when `hear` fails.

@@ -71,7 +71,7 @@ pub(crate) fn run(options: &Options) -> Result<Report, Failure> {
     let seconds = started.elapsed().as_secs_f64();
     let frame = wire::client_frame(OpCode::Binary, &wire::payload(options.payload));
     let payload = if options.raw { frame.clone() } else { wire::payload(options.payload) };
-    let expected = Rc::new(Expected { opcode: OpCode::Binary, payload });
+    let expected = Rc::new(Expected::new(OpCode::Binary, payload));
     let burst = load.exchange.burst(Burst::new(&frame, 1));
     for link in links {
         let expected = Rc::clone(&expected);

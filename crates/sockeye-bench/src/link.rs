@@ -105,7 +105,9 @@ impl Link {
         Ok(())
     }
 
-    /// Reads until the socket is empty. Pings are answered with the next [`write`](Self::write).
+    /// Reads until the socket is empty, and returns how often `known` came, a whole frame that is looked for first: nearly
+    /// all that comes is that, and one comparison is all it needs. What else comes is heard. Pings are answered with the
+    /// next [`write`](Self::write).
     ///
     /// # Errors
     ///
@@ -113,36 +115,51 @@ impl Link {
     pub(crate) fn read(
         &mut self,
         buffer: &mut [u8],
+        known: &[u8],
         mut hear: impl FnMut(&Piece<'_>) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
+    ) -> Result<u64, Failure> {
+        let mut count_known = 0;
         if !self.rest.is_empty() {
             let rest = std::mem::take(&mut self.rest);
-            self.take(&rest, &mut hear)?;
+            count_known += self.take(&rest, known, &mut hear)?;
         }
         loop {
             let count = match self.transport.read(buffer) {
                 Ok(0) => return Err("the server closed the connection without a word".into()),
                 Ok(count) => count,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(count_known),
                 Err(error) => return Err(lost(&error)),
             };
-            self.take(buffer.get(..count).unwrap_or_default(), &mut hear)?;
+            count_known += self.take(buffer.get(..count).unwrap_or_default(), known, &mut hear)?;
             if count < buffer.len() && self.transport.short_read_is_all() {
-                return Ok(());
+                return Ok(count_known);
             }
         }
     }
 
-    fn take(&mut self, bytes: &[u8], hear: &mut impl FnMut(&Piece<'_>) -> Result<(), Failure>) -> Result<(), Failure> {
+    fn take(
+        &mut self,
+        mut bytes: &[u8],
+        known: &[u8],
+        hear: &mut impl FnMut(&Piece<'_>) -> Result<(), Failure>,
+    ) -> Result<u64, Failure> {
         let Some(mut frames) = self.frames.take() else {
-            return hear(&Piece { opcode: OpCode::Binary, compressed: false, offset: 0, bytes, end: false });
+            hear(&Piece { opcode: OpCode::Binary, compressed: false, offset: 0, bytes, end: false })?;
+            return Ok(0);
         };
+        let mut count_known = 0;
+        if !known.is_empty() && frames.is_between_messages() {
+            while let Some(rest) = bytes.strip_prefix(known) {
+                bytes = rest;
+                count_known += 1;
+            }
+        }
         frames.take(bytes, |heard| match heard {
             Heard::Piece(piece) => hear(&piece),
             Heard::Ping(payload) => self.queue(&wire::client_frame(OpCode::Pong, payload)),
         })?;
         self.frames = Some(frames);
-        Ok(())
+        Ok(count_known)
     }
 }
 
@@ -153,6 +170,7 @@ fn lost(error: &io::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sockeye_proto::frame::Rsv;
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
 
@@ -194,13 +212,33 @@ mod tests {
         assert_eq!((frames, pongs), (copies, 1));
     }
 
+    /// What is known is counted where it is whole; the rest of one that is cut is heard.
+    #[test]
+    fn a_known_frame_counts_in_any_split() {
+        let known = wire::server_frame(OpCode::Binary, Rsv::NONE, b"hello");
+        let input = [&known[..], &known, &[0x89, 0], &known].concat();
+        for size in 1..=input.len() {
+            let (mut link, _server) = pair();
+            let (mut whole, mut heard) = (0, 0);
+            for chunk in input.chunks(size) {
+                let mut hear = |piece: &Piece<'_>| {
+                    heard += u64::from(piece.end);
+                    Ok(())
+                };
+                whole += link.take(chunk, &known, &mut hear).unwrap();
+            }
+            assert_eq!(whole + heard, 3, "chunks of {size}");
+            assert_eq!(whole > 0, size >= known.len(), "chunks of {size}");
+        }
+    }
+
     #[test]
     fn a_ping_is_answered() {
         let (mut link, mut server) = pair();
         server.write_all(&[0x89, 2, b'h', b'i']).unwrap();
         let mut answer = vec![0; 8];
         while link.extra.is_empty() {
-            link.read(&mut [0; 64], |_| Ok(())).unwrap();
+            link.read(&mut [0; 64], &[], |_| Ok(())).unwrap();
         }
         link.write(&Burst::none()).unwrap();
         server.read_exact(&mut answer).unwrap();

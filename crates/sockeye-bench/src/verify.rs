@@ -3,15 +3,18 @@
 use crate::Failure;
 use crate::deflate::Inflater;
 use crate::frames::{Piece, Whole, start};
+use crate::wire;
 use serde::Deserialize;
-use sockeye_proto::frame::OpCode;
+use sockeye_proto::frame::{OpCode, Rsv};
 use std::cell::RefCell;
 use std::rc::Rc;
 
 /// The message that must come.
 pub(crate) struct Expected {
-    pub(crate) opcode: OpCode,
+    opcode: OpCode,
     pub(crate) payload: Vec<u8>,
+    /// The message as nearly all servers send it, in one frame.
+    pub(crate) frame: Vec<u8>,
 }
 
 /// What one connection waits for, again and again.
@@ -34,6 +37,11 @@ pub(crate) struct Seen {
 }
 
 impl Reply {
+    /// The message whose whole frame can be looked for before all else.
+    pub(crate) fn known(&self) -> Option<Rc<Expected>> {
+        if let Self::Message(expected) = self { Some(Rc::clone(expected)) } else { None }
+    }
+
     /// Takes the next piece and returns how many replies it completed.
     ///
     /// # Errors
@@ -55,6 +63,11 @@ impl Reply {
 }
 
 impl Expected {
+    pub(crate) fn new(opcode: OpCode, payload: Vec<u8>) -> Self {
+        let frame = wire::server_frame(opcode, Rsv::NONE, &payload);
+        Self { opcode, payload, frame }
+    }
+
     fn hear(&self, piece: &Piece<'_>) -> Result<u64, Failure> {
         let Piece { opcode, compressed, offset, bytes, end } = *piece;
         if opcode != self.opcode || compressed {
@@ -133,8 +146,6 @@ fn acknowledgements(text: &[u8]) -> Result<u64, Failure> {
 mod tests {
     use super::*;
     use crate::frames::{Frames, Heard};
-    use crate::wire;
-    use sockeye_proto::frame::Rsv;
 
     fn replies(reply: &mut Reply, input: &[u8], size: usize) -> Result<u64, Failure> {
         let (mut frames, mut count) = (Frames::default(), 0);
@@ -150,7 +161,7 @@ mod tests {
     }
 
     fn expected(payload: &[u8]) -> Rc<Expected> {
-        Rc::new(Expected { opcode: OpCode::Binary, payload: payload.to_vec() })
+        Rc::new(Expected::new(OpCode::Binary, payload.to_vec()))
     }
 
     #[test]
