@@ -18,7 +18,6 @@ from pathlib import Path
 BENCHES = Path(__file__).resolve().parent
 PROJECT = BENCHES.parent
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", PROJECT / "target")).resolve()
-LOAD = Path(os.environ.get("CARGO_TARGET_DIR", BENCHES / "target")).resolve() / "release" / "load"
 SOCKEYE = TARGET / "release" / "sockeye"
 SERVER_CORE, LOAD_CORE = 0, 1
 ACTIVE = 100  # connections that say something in `echo`; the others only are there
@@ -53,7 +52,7 @@ class Server:
 
     def load(self, what, *arguments, path=""):
         url = f"ws://{self.address[0]}:{self.address[1]}/{path}"
-        command = [str(LOAD), what, *arguments, url, "--pid", str(self.process.pid), "--json"]
+        command = [str(SOCKEYE), "bench", what, *arguments, url, "--pid", str(self.process.pid), "--json"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300, preexec_fn=pin(LOAD_CORE))
         if done.returncode:
             sys.exit(f"{' '.join(arguments)}: {done.stderr.strip()}")
@@ -267,7 +266,6 @@ def main():
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         if not options.no_build and options.connections:
-            subprocess.run(["cargo", "build", "--release", "--locked", "--quiet", "--bin", "load"], cwd=BENCHES, check=True)
             subprocess.run(["cargo", "build", "--release", "--locked", "--quiet", "--bin", "sockeye"], cwd=PROJECT, check=True)
         record = measure(options)
     print(tables(record))

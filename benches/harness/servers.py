@@ -59,7 +59,7 @@ http {{
 SETTINGS = {
     "floor": "no protocol: epoll, one thread, one `recv` and one `send` for each readiness",
     "sockeye": "one worker; `demo echo`, and `serve` with a channel for what is fanned out; deflate level 2",
-    "sockeye-library": "our library on tokio, without the server; what waits is flushed together; deflate level 2",
+    "sockeye-library": "our library on tokio, without the server; what waits is flushed together; deflate level 1",
     "fastwebsockets": "hyper's upgrade, `FragmentCollector`, `writev` above 1 KiB; a write for each reply (it has no"
     " buffer for several)",
     "tokio-websockets": "replies that wait are flushed together, from 64 KiB on earlier",

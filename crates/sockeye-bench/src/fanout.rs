@@ -121,6 +121,8 @@ pub(crate) fn run(options: &Options) -> Result<Report, Failure> {
 struct Load {
     poll: Poll,
     publisher: Link,
+    /// It may be sent something that nobody waits for: some servers broadcast to the sender as well.
+    hears_itself: bool,
     subscribers: Vec<Subscriber>,
     publication: Publication,
     /// The publications on their way: when each was due, and how many have it still to come.
@@ -169,6 +171,7 @@ impl Load {
         Ok(Self {
             poll,
             publisher: Link::new(publisher),
+            hears_itself: options.broadcast,
             subscribers: opened.into_iter().map(subscriber).collect(),
             publication,
             under_way: VecDeque::new(),
@@ -240,10 +243,13 @@ impl Load {
 
     /// Reads what there is, and says whether it was a delivery.
     fn turn(&mut self, token: usize) -> Result<bool, Failure> {
-        let Self { publisher, subscribers, publication, under_way, first, each, buffer, .. } = self;
+        let Self { publisher, hears_itself, subscribers, publication, under_way, first, each, buffer, .. } = self;
         let Some(Subscriber { link, delivery, next }) = subscribers.get_mut(token) else {
             publisher.write(&Burst::none())?;
             publisher.read(buffer, &[], |piece| {
+                if *hears_itself {
+                    return Ok(());
+                }
                 let said = start(piece.bytes);
                 Err(format!("the publisher, who asked for no answer, was told {said}").into())
             })?;

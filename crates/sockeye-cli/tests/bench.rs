@@ -210,7 +210,7 @@ fn a_broadcast_is_verified() {
     assert!(stderr(&output).contains("not publication 8"), "{}", stderr(&output));
 }
 
-/// A server that passes on what comes to all others; or, if it is bad, the seventh message twice.
+/// A server that passes on what comes to all, its sender too; or, if it is bad, to all others, and the seventh message twice.
 fn broadcast(bad: bool) -> std::net::SocketAddr {
     let (sender, _) = tokio::sync::broadcast::channel::<(usize, sockeye::Message)>(1_000);
     let members = std::sync::atomic::AtomicUsize::new(0);
@@ -228,7 +228,7 @@ fn broadcast(bad: bool) -> std::net::SocketAddr {
                             let _ = sender.send((me, message.clone()));
                         }
                     }
-                    Ok((from, message)) = receiver.recv() => if from != me { socket.send(message).await? },
+                    Ok((from, message)) = receiver.recv() => if !bad || from != me { socket.send(message).await? },
                 }
             }
         }

@@ -370,7 +370,11 @@ mod tests {
         let mut outbox = Outbox::default();
         let (shared, _) = prepared("to all");
         assert_eq!(outbox.alone(&shared), Some(&b"\x81\x06to all"[..]));
-        assert_eq!(shared.message().as_bytes().as_ptr(), outbox.alone(&shared).unwrap()[2..].as_ptr(), "in memory once");
+        assert_eq!(
+            shared.message().as_bytes().as_ptr(),
+            outbox.alone(&shared).unwrap()[2..].as_ptr(),
+            "in memory once"
+        );
         push(&mut outbox, "first");
         assert_eq!(outbox.alone(&shared), None, "it has to wait");
         push(&mut outbox, "second");

@@ -11,7 +11,7 @@ fn main() -> std::io::Result<()> {
         Config::with(|config| (config.limits.max_message, config.limits.max_frame) = (MAX_MESSAGE, MAX_MESSAGE));
     let config = Arc::new(ServerConfig::with(|config| {
         config.connection = Arc::new(connection);
-        config.deflate = (mode == Mode::Deflate).then(|| Deflate::default().threshold(0));
+        config.deflate = (mode == Mode::Deflate).then(|| Deflate::default().threshold(0).level(1).unwrap_or_default());
     }));
     serve(move |stream| {
         let config = Arc::clone(&config);
