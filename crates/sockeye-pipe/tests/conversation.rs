@@ -416,6 +416,29 @@ fn a_frame_holds_no_more_than_there_is_room_and_at_least_one_message() {
 }
 
 #[test]
+fn what_waited_for_a_stream_goes_over_its_limit_by_one_message_at_most() {
+    let mut scene = Scene::polling();
+    for _ in 0..50 {
+        scene.conversation.send("x".repeat(200).into()).unwrap();
+    }
+    let mut heard = 0;
+    for _ in 0..3 {
+        let stream = scene.attach(ReceiverKind::Streaming { limit: 4096 });
+        let mut written = 0;
+        while let Output::Write(bytes) | Output::Last(bytes) = scene.output(stream) {
+            if bytes.is_empty() {
+                break;
+            }
+            written += bytes.len();
+            heard += std::str::from_utf8(&bytes).unwrap().matches('x').count();
+        }
+        assert!(written < 4096 + 2 * 204, "{written} bytes");
+        scene.detach(stream, Ending::Finished);
+    }
+    assert_eq!(heard, 50 * 200);
+}
+
+#[test]
 fn what_waits_is_bounded_by_bytes_and_by_count() {
     let mut scene = Scene::with(Config { max_queued_messages: 3, max_queued_bytes: 10, ..Config::sockjs() });
     scene.send("12345");

@@ -69,6 +69,7 @@ fn there_are_so_many_in_all_and_of_each_binding() {
         all.remove(&name);
     }
     assert!(all.is_empty());
+    assert!(format!("{all:?}").contains("of_binding: {}"), "who has gone is not remembered");
     all.open("a", binding(1), 1).unwrap();
     all.open("b", binding(1), 2).unwrap();
     assert_eq!(all.open("c", binding(1), 3), Err(OpenError::TooManyOfBinding), "the count is right after all that");
