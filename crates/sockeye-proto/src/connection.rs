@@ -18,7 +18,7 @@ pub use send::{SendHalf, SendOutput};
 
 use crate::{
     CloseFrame, CloseOutcome, Config, ControlPayload, DeflateParams, Error, Message, Prepared, Role, SendError,
-    deflate::Deflater,
+    deflate::Deflater, limits,
 };
 
 /// A WebSocket connection whose opening handshake is done.
@@ -159,6 +159,7 @@ impl Connection {
     /// [`handle_payload`](Self::handle_payload) after reading. `None` means: use [`handle_input`](Self::handle_input).
     ///
     /// The space never exceeds what has come of the message already, nor 1 MiB.
+    #[inline]
     pub fn payload_space(&mut self) -> Option<Limit<&mut Vec<u8>>> {
         self.receive.payload_space()
     }
@@ -280,6 +281,14 @@ impl Connection {
         }
     }
 
+    /// Whether the next output is neither [`Output::Transmit`] nor [`Output::Wait`]. Asking costs less than the output, for a
+    /// caller that looks after writing and deadlines anyway.
+    #[must_use]
+    #[inline]
+    pub fn has_output(&self) -> bool {
+        self.receive.has_output() || self.send.is_to_shut_down()
+    }
+
     /// The message that is the next output, if a message is.
     ///
     /// This is the one exception to the drain loop: once it has been taken, [`handle_input`](Self::handle_input) may follow at
@@ -330,13 +339,13 @@ impl Connection {
     /// When [`handle_timeout`](Self::handle_timeout) is wanted: what the next [`Output::Wait`] will say.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        [self.write_deadline(), self.receive.peer_due()].into_iter().flatten().min()
+        limits::earlier(self.write_deadline(), self.receive.peer_due())
     }
 
     /// When [`handle_write_timeout`](Self::handle_write_timeout) is wanted.
     #[must_use]
     pub fn write_deadline(&self) -> Option<Instant> {
-        [self.receive.close_due(), self.send.deadline()].into_iter().flatten().min()
+        limits::earlier(self.receive.close_due(), self.send.deadline())
     }
 
     /// Whether the outcome stands and nothing more will be read or written: [`Event::Closed`] is the next output, or was the

@@ -69,6 +69,7 @@ impl Watch {
         Self { state: State::Listening { since: now }, pings: 0 }
     }
 
+    #[inline]
     pub(crate) fn heard(&mut self, now: Instant) {
         if let State::Listening { since } = &mut self.state {
             // Input kept for later is handled with the instant at which it was read, which may be an older one.

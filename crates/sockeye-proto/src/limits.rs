@@ -125,4 +125,13 @@ pub(crate) fn deadline(now: Instant, limit: Duration) -> Instant {
     now.checked_add(limit).or_else(|| now.checked_add(FOREVER)).unwrap_or(now)
 }
 
+/// The deadline that comes first.
+#[inline]
+pub(crate) fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
 const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);

@@ -1,8 +1,9 @@
 //! Where input is read into before the protocol has looked at it.
 use std::{cell::Cell, time::Instant};
 
-/// Bytes read at once, and thereby the most that one connection takes of a turn.
-const SIZE: usize = 64 * 1024;
+/// Bytes read at once, and thereby the most that one connection takes of a turn. A message of 64 KiB leaves room in it, by
+/// which the transport sees that nothing more is there.
+const SIZE: usize = 68 * 1024;
 
 thread_local! {
     /// One buffer a thread, lent to whichever connection is being polled. A connection that waits holds none.

@@ -108,21 +108,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             if self.end.is_shutting_down() {
                 ready!(self.poll_shutdown(cx));
             }
-            match self.connection.poll_output() {
-                Output::Event(Event::Closed(result)) => return Poll::Ready(self.ended(result).map(Some)),
-                Output::Event(event) => {
-                    if matches!(event, Event::Ping(_)) && !full {
-                        // Each ping gets its pong while the peer reads them; one that does not gets the newest.
-                        let _ = self.poll_write(cx);
+            // Messages apart from the rest, and no output where none is: that is what most turns find.
+            if let Some(message) = self.connection.take_message() {
+                return Poll::Ready(Ok(Some(Event::Message(message))));
+            }
+            if self.connection.has_output() {
+                match self.connection.poll_output() {
+                    Output::Event(Event::Closed(result)) => return Poll::Ready(self.ended(result).map(Some)),
+                    Output::Event(event) => {
+                        if matches!(event, Event::Ping(_)) && !full {
+                            // Each ping gets its pong while the peer reads them; one that does not gets the newest.
+                            let _ = self.poll_write(cx);
+                        }
+                        return Poll::Ready(Ok(Some(event)));
                     }
-                    return Poll::Ready(Ok(Some(event)));
+                    Output::ShutdownWrite => {
+                        self.end.set_shutting_down(true);
+                        continue;
+                    }
+                    Output::Transmit | Output::Wait(_) => {}
+                    other => unreachable!("an output of the same workspace that is not handled: {other:?}"),
                 }
-                Output::ShutdownWrite => {
-                    self.end.set_shutting_down(true);
-                    continue;
-                }
-                Output::Transmit | Output::Wait(_) => {}
-                other => unreachable!("an output of the same workspace that is not handled: {other:?}"),
             }
             if self.end.is_some() {
                 return Poll::Ready(Ok(None));

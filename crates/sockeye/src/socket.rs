@@ -74,7 +74,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// The next message if it came together with the last one; never touches the transport. `None` means: not here yet, or
     /// not a message. Answering all that came at once before [`recv`](Self::recv) is awaited again spares a turn for each.
     ///
-    /// At most what one read brings (64 KiB) comes this way. Replies that are owed, and anything queued, wait for the next call
+    /// At most what one read brings (68 KiB) comes this way. Replies that are owed, and anything queued, wait for the next call
     /// of another method. Nothing comes this way while a [`reader`](Self::reader) has left something of a message.
     pub fn try_recv(&mut self) -> Option<Message> {
         if self.reading.is_some() {

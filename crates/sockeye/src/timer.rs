@@ -1,11 +1,14 @@
 //! A connection's deadlines on tokio's clock.
 use std::{
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
-use tokio::time::{Instant as TokioInstant, Sleep, sleep_until};
+use tokio::{
+    task::coop,
+    time::{Instant as TokioInstant, Sleep, sleep_until},
+};
 
 /// The clock that all deadlines are measured by. It stands still where tokio's does, in tests.
 pub(crate) fn now() -> Instant {
@@ -25,12 +28,28 @@ pub(crate) fn deadline(limit: Duration) -> TokioInstant {
 #[derive(Debug, Default)]
 pub(crate) struct Timer {
     sleep: Option<Pin<Box<Sleep>>>,
+    /// Whom the sleep wakes.
+    waker: Option<Waker>,
 }
 
 impl Timer {
     /// Ready once `deadline` has come.
+    #[inline]
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, deadline: Option<Instant>) -> Poll<()> {
         let deadline = deadline.map(TokioInstant::from_std);
+        if self.is_set(cx, deadline) { Poll::Pending } else { self.poll_sleep(cx, deadline) }
+    }
+
+    /// Whether the sleep will wake this task, and soon enough: what every message finds, as its deadline only moves away.
+    #[inline]
+    fn is_set(&self, cx: &Context<'_>, deadline: Option<TokioInstant>) -> bool {
+        let Some(sleep) = &self.sleep else { return deadline.is_none() };
+        !sleep.is_elapsed()
+            && deadline.is_none_or(|deadline| sleep.deadline() <= deadline)
+            && self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()))
+    }
+
+    fn poll_sleep(&mut self, cx: &mut Context<'_>, deadline: Option<TokioInstant>) -> Poll<()> {
         if let Some(deadline) = deadline {
             let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
             if sleep.deadline() > deadline {
@@ -38,9 +57,13 @@ impl Timer {
             }
         }
         while let Some(sleep) = &mut self.sleep {
+            // A task whose budget is used up is woken for that, and the sleep has not been asked.
+            let is_asked = coop::has_budget_remaining();
             if sleep.as_mut().poll(cx).is_pending() {
+                self.waker = is_asked.then(|| cx.waker().clone());
                 return Poll::Pending;
             }
+            self.waker = None;
             match deadline {
                 Some(deadline) if deadline > TokioInstant::now() => sleep.as_mut().reset(deadline),
                 Some(_) => {
@@ -51,5 +74,83 @@ impl Timer {
             }
         }
         Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::{
+        future::poll_fn,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        task::{Wake, ready},
+    };
+
+    use tokio::time::{advance, timeout};
+
+    /// Counts how often it is woken.
+    #[derive(Default)]
+    struct Counter(AtomicUsize);
+
+    impl Counter {
+        fn count(&self) -> usize {
+            self.0.load(Ordering::Relaxed)
+        }
+    }
+
+    impl Wake for Counter {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn who_polled_last_is_woken() {
+        let (first, last) = (Arc::new(Counter::default()), Arc::new(Counter::default()));
+        let wakers = [&first, &first, &last, &last].map(|counter| Waker::from(Arc::clone(counter)));
+        let (mut timer, deadline) = (Timer::default(), Some(now() + SECOND));
+        for waker in &wakers {
+            assert!(timer.poll(&mut Context::from_waker(waker), deadline).is_pending());
+        }
+        advance(2 * SECOND).await;
+        assert_eq!((first.count(), last.count()), (0, 1));
+        assert!(timer.poll(&mut Context::from_waker(&wakers[3]), deadline).is_ready());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_that_moves_either_way_is_met() {
+        let (mut timer, begin) = (Timer::default(), now());
+        for (first, then) in [(60, 5), (10, 20)] {
+            let mut first = Some(first);
+            let met = poll_fn(|cx| {
+                if let Some(first) = first.take() {
+                    assert!(timer.poll(cx, Some(begin + SECOND * first)).is_pending());
+                }
+                timer.poll(cx, Some(begin + SECOND * then))
+            });
+            timeout(100 * SECOND, met).await.unwrap();
+            assert_eq!(now().duration_since(begin).as_secs(), u64::from(then));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_whose_budget_was_used_up_is_woken_all_the_same() {
+        let (mut timer, deadline) = (Timer::default(), now() + SECOND);
+        poll_fn(|cx| {
+            while coop::has_budget_remaining() {
+                ready!(coop::poll_proceed(cx)).made_progress();
+            }
+            assert!(timer.poll(cx, Some(deadline)).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        timeout(5 * SECOND, poll_fn(|cx| timer.poll(cx, Some(deadline)))).await.unwrap();
+        assert_eq!(now().duration_since(deadline).as_secs(), 0);
     }
 }

@@ -118,6 +118,10 @@ fn poll_write_some(
     cx: &mut Context<'_>,
     outgoing: &Outgoing<'_>,
 ) -> Poll<io::Result<usize>> {
+    let first = outgoing.chunk();
+    if first.len() == outgoing.remaining() {
+        return io.poll_write(cx, first);
+    }
     let mut slices = [io::IoSlice::new(&[]); SLICES];
     let slices = match outgoing.chunks_vectored(&mut slices) {
         1 => return io.poll_write(cx, &slices[0]),

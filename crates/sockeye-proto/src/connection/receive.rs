@@ -106,6 +106,15 @@ impl ReceiveHalf {
         if self.watch.is_some() {
             self.heard(now);
         }
+        if let Some((consumed, message)) = self.receiver.receive_message(input, &self.config.limits) {
+            self.event = Some(Event::Message(message));
+            return consumed;
+        }
+        self.receive(input, now)
+    }
+
+    /// [`handle_input`](Self::handle_input) for whatever comes.
+    fn receive(&mut self, input: &mut [u8], now: Instant) -> usize {
         let (consumed, result) = self.receiver.receive(input, &self.config.limits, now, &mut self.event);
         self.receiver.progressed(now);
         self.take_step(result, now);
@@ -114,6 +123,7 @@ impl ReceiveHalf {
 
     /// For large messages: memory of the message itself; see
     /// [`Connection::payload_space`](crate::Connection::payload_space).
+    #[inline]
     pub fn payload_space(&mut self) -> Option<Limit<&mut Vec<u8>>> {
         if self.is_listening() { self.receiver.payload_space() } else { None }
     }
@@ -268,7 +278,7 @@ impl ReceiveHalf {
     /// When [`handle_timeout`](Self::handle_timeout) is wanted: what the next [`ReceiveOutput::Wait`] will say.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        [self.close_due(), self.peer_due()].into_iter().flatten().min()
+        limits::earlier(self.close_due(), self.peer_due())
     }
 
     /// Whether the outcome stands and nothing more will be read.
@@ -311,6 +321,12 @@ impl ReceiveHalf {
         self.reply.take()
     }
 
+    /// Whether there is an event, be it the end.
+    #[inline]
+    pub(super) fn has_output(&self) -> bool {
+        self.event.is_some() || self.is_ending() || self.receiver.has_part()
+    }
+
     #[inline]
     pub(super) fn take_event(&mut self) -> Option<Event> {
         self.event.take().or_else(|| self.receiver.take_part().map(Event::Part))
@@ -339,7 +355,7 @@ impl ReceiveHalf {
     pub(super) fn peer_due(&self) -> Option<Instant> {
         let watch = self.watch.as_ref().zip(self.config.keepalive.as_ref());
         let pong = watch.map(|(watch, keepalive)| watch.deadline(keepalive));
-        [self.message_due(), pong].into_iter().flatten().min()
+        limits::earlier(self.message_due(), pong)
     }
 
     fn message_due(&self) -> Option<Instant> {
@@ -359,6 +375,7 @@ impl ReceiveHalf {
         matches!(&self.state, State::Finishing(finishing) if finishing.over == Over::Now)
     }
 
+    #[inline]
     fn heard(&mut self, now: Instant) {
         if let (Some(watch), Some(keepalive)) = (&mut self.watch, &self.config.keepalive) {
             if self.receiver.is_inside_payload() { watch.heard_payload(keepalive, now) } else { watch.heard(now) }

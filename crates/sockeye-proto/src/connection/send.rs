@@ -230,7 +230,7 @@ impl SendHalf {
         if !self.outbox.is_empty() && !self.stall.as_ref().is_some_and(|stall| stall.blocked) {
             return SendOutput::Transmit;
         }
-        if self.stage == Stage::Ending && self.outbox.is_empty() {
+        if self.is_to_shut_down() {
             self.stage = Stage::Over;
             self.notice = Some(Notice::new(News::Shut));
             return SendOutput::ShutdownWrite;
@@ -321,6 +321,12 @@ impl SendHalf {
     #[inline]
     pub(super) fn take_notice(&mut self) -> Option<Notice> {
         self.notice.take()
+    }
+
+    /// Whether the next output is [`SendOutput::ShutdownWrite`].
+    #[inline]
+    pub(super) fn is_to_shut_down(&self) -> bool {
+        self.stage == Stage::Ending && self.outbox.is_empty()
     }
 
     fn fail(&mut self, fault: Fault, now: Instant) {

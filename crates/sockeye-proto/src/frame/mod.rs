@@ -3,7 +3,9 @@
 mod header;
 mod mask;
 mod opcode;
+mod reader;
 
 pub use header::{EncodedHeader, Header, HeaderError, Rsv};
 pub use mask::MaskKey;
 pub use opcode::OpCode;
+pub(crate) use reader::HeaderReader;
