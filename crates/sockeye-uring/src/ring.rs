@@ -37,7 +37,7 @@ impl Ring {
     /// # Errors
     ///
     /// Whatever the kernel says: it may be too old, `io_uring` may be switched off (`kernel.io_uring_disabled`) or be
-    /// refused by a container (Docker's and Podman's default profiles do), or memory may be short.
+    /// refused by a container (Docker's default profile does), or memory may be short.
     pub fn new(entries: u16) -> io::Result<Self> {
         // Kernels before 6.1 refuse these; and what follows relies on what later ones do with a socket that is full.
         let ring = IoUring::builder()
