@@ -1,5 +1,5 @@
-//! What an idle connection costs, by share: its heap, in this process. docs/performance.md has the table, and what allocator
-//! and kernel add.
+//! What an idle connection costs, by share: its heap, in this process. docs/performance.md has the table, and what
+//! allocator and kernel add.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;

@@ -25,9 +25,9 @@ use crate::{
     permit::{Anybody, Principal},
 };
 
-/// Publications to each channel: at least so many, and so many that this many are told in all, as the kernel counts CPU in
-/// milliseconds.
+/// Publications to each channel, at least.
 const ROUNDS: u64 = 5;
+/// In all, at least: the kernel counts CPU in milliseconds.
 const DELIVERIES: u64 = 200_000;
 const PAYLOAD: usize = 128;
 
