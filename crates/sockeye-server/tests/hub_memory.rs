@@ -156,7 +156,8 @@ fn an_idle_connection_is_small_and_a_delivery_takes_nothing() {
         println!("  {bytes:6}  {share}");
     }
     assert!(socket <= 400, "a task would be 128 bytes more: {socket}");
-    assert!(echo <= 1_024, "{echo}");
+    // Where the whole workspace is tested, what tokio has for tests makes a timer 16 bytes larger and a task 128.
+    assert!(echo <= 1_152, "{echo}");
     assert!(subscriber <= 1_600, "{subscriber}");
     let (peak, kept) = heap_of_a_delivery();
     println!("a delivery takes {peak} B, of which {kept} B stay");

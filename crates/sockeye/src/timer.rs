@@ -1,14 +1,11 @@
 //! A connection's deadlines on tokio's clock.
 use std::{
     pin::Pin,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use tokio::{
-    task::coop,
-    time::{Instant as TokioInstant, Sleep, sleep_until},
-};
+use tokio::time::{Instant as TokioInstant, Sleep, sleep_until};
 
 /// The clock that all deadlines are measured by. It stands still where tokio's does, in tests.
 pub(crate) fn now() -> Instant {
@@ -28,28 +25,12 @@ pub(crate) fn deadline(limit: Duration) -> TokioInstant {
 #[derive(Debug, Default)]
 pub(crate) struct Timer {
     sleep: Option<Pin<Box<Sleep>>>,
-    /// Whom the sleep wakes.
-    waker: Option<Waker>,
 }
 
 impl Timer {
     /// Ready once `deadline` has come.
-    #[inline]
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, deadline: Option<Instant>) -> Poll<()> {
         let deadline = deadline.map(TokioInstant::from_std);
-        if self.is_set(cx, deadline) { Poll::Pending } else { self.poll_sleep(cx, deadline) }
-    }
-
-    /// Whether the sleep will wake this task, and soon enough: what every message finds, as its deadline only moves away.
-    #[inline]
-    fn is_set(&self, cx: &Context<'_>, deadline: Option<TokioInstant>) -> bool {
-        let Some(sleep) = &self.sleep else { return deadline.is_none() };
-        !sleep.is_elapsed()
-            && deadline.is_none_or(|deadline| sleep.deadline() <= deadline)
-            && self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()))
-    }
-
-    fn poll_sleep(&mut self, cx: &mut Context<'_>, deadline: Option<TokioInstant>) -> Poll<()> {
         if let Some(deadline) = deadline {
             let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
             if sleep.deadline() > deadline {
@@ -57,13 +38,9 @@ impl Timer {
             }
         }
         while let Some(sleep) = &mut self.sleep {
-            // A task whose budget is used up is woken for that, and the sleep has not been asked.
-            let is_asked = coop::has_budget_remaining();
             if sleep.as_mut().poll(cx).is_pending() {
-                self.waker = is_asked.then(|| cx.waker().clone());
                 return Poll::Pending;
             }
-            self.waker = None;
             match deadline {
                 Some(deadline) if deadline > TokioInstant::now() => sleep.as_mut().reset(deadline),
                 Some(_) => {
@@ -87,7 +64,7 @@ mod tests {
             Arc,
             atomic::{AtomicUsize, Ordering},
         },
-        task::{Wake, ready},
+        task::{Wake, Waker},
     };
 
     use tokio::time::{advance, timeout};
@@ -137,20 +114,5 @@ mod tests {
             timeout(100 * SECOND, met).await.unwrap();
             assert_eq!(now().duration_since(begin).as_secs(), u64::from(then));
         }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_task_whose_budget_was_used_up_is_woken_all_the_same() {
-        let (mut timer, deadline) = (Timer::default(), now() + SECOND);
-        poll_fn(|cx| {
-            while coop::has_budget_remaining() {
-                ready!(coop::poll_proceed(cx)).made_progress();
-            }
-            assert!(timer.poll(cx, Some(deadline)).is_pending());
-            Poll::Ready(())
-        })
-        .await;
-        timeout(5 * SECOND, poll_fn(|cx| timer.poll(cx, Some(deadline)))).await.unwrap();
-        assert_eq!(now().duration_since(deadline).as_secs(), 0);
     }
 }

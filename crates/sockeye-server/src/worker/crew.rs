@@ -1,5 +1,6 @@
 //! The sessions of one worker as its hub sees them: who is told what, and the way to other workers and to the store.
 use std::{
+    array,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -12,7 +13,7 @@ use sockeye_hub::{
 use super::{
     expiry::{Due, Expiries, Expiry, NOTICE},
     lanes::{Outward, Pressure},
-    outgoing::{Outgoing, Taken, Writer},
+    outgoing::{BATCH, Outgoing, Taken, Writer},
 };
 use crate::{
     SessionLimits,
@@ -95,6 +96,8 @@ pub(crate) struct Crew {
     places: Vec<Option<Place>>,
     /// Those to be flushed at the end of the turn, each once.
     unflushed: Vec<SessionKey>,
+    /// How much the sockets of those have taken. It is kept for its memory.
+    taken: Vec<Taken>,
     /// Publications of this turn that are in nobody's output yet.
     held: Vec<Arc<Publication>>,
     /// Those that are over and that the hub has to hear of.
@@ -120,6 +123,7 @@ impl Crew {
         Self {
             places: Vec::new(),
             unflushed: Vec::new(),
+            taken: Vec::new(),
             held: Vec::new(),
             over: Vec::new(),
             outward,
@@ -245,21 +249,32 @@ impl Crew {
     /// Writes what the turn has put.
     pub(super) fn flush(&mut self) {
         let mut unflushed = std::mem::take(&mut self.unflushed);
+        let mut taken = std::mem::take(&mut self.taken);
         for keys in unflushed.chunks(self.writer.batch(unflushed.len())) {
-            let outgoing = keys.iter().map(|key| {
-                let place = find(&self.places, *key)?;
-                place.outlet.outgoing(place.held(&self.held))
-            });
-            let outgoing: Vec<_> = outgoing.collect();
-            let taken = self.writer.send_each(&outgoing);
-            drop(outgoing);
-            for (key, taken) in keys.iter().zip(taken) {
-                self.flush_rest(*key, taken);
+            self.send(keys, &mut taken);
+            for (key, taken) in keys.iter().zip(&taken) {
+                self.flush_rest(*key, *taken);
             }
         }
         unflushed.clear();
-        self.unflushed = unflushed;
+        (self.unflushed, self.taken) = (unflushed, taken);
         self.held.clear();
+    }
+
+    /// Gives the sockets of these sessions what is for them; `taken` says how much of it each has taken.
+    fn send(&mut self, keys: &[SessionKey], taken: &mut Vec<Taken>) {
+        let outgoing = |key: &SessionKey| {
+            let place = find(&self.places, *key)?;
+            place.outlet.outgoing(place.held(&self.held))
+        };
+        if keys.len() <= BATCH {
+            // Few have room here, so that no delivery takes memory.
+            let few: [_; BATCH] = array::from_fn(|index| keys.get(index).and_then(outgoing));
+            self.writer.send_each(few.get(..keys.len()).unwrap_or_default(), taken);
+        } else {
+            let many: Vec<_> = keys.iter().map(outgoing).collect();
+            self.writer.send_each(&many, taken);
+        }
     }
 
     /// What there is to do for a session whose socket has taken so much already.

@@ -11,7 +11,7 @@ use super::ring::Rings;
 
 /// Sessions that are gathered before the first of them is written to. They lie wherever they were made, and what is to be
 /// fetched of one from memory is fetched while the others' is.
-const BATCH: usize = 32;
+pub(super) const BATCH: usize = 32;
 
 /// What one session's socket is to be given.
 pub(crate) struct Outgoing<'a> {
@@ -73,22 +73,21 @@ impl Writer {
     }
 
     /// Gives each socket what is for it. One that has no room, or has failed, takes nothing: it is tried again in the ordinary
-    /// way, which waits for it, or finds out why.
-    pub(super) fn send_each(&mut self, batch: &[Option<Outgoing<'_>>]) -> Vec<Taken> {
+    /// way, which waits for it, or finds out why. `all` says afterwards how much each has taken.
+    pub(super) fn send_each(&mut self, batch: &[Option<Outgoing<'_>>], all: &mut Vec<Taken>) {
         let taken = |outgoing: &Outgoing<'_>, bytes| Taken { bytes, is_all: bytes == outgoing.bytes().len() };
-        let mut all = vec![Taken::default(); batch.len()];
+        all.clear();
+        all.resize(batch.len(), Taken::default());
         let mut places = all.iter_mut().zip(batch).filter_map(|(taken, outgoing)| Some((taken, outgoing.as_ref()?)));
         let Some(ring) = self.rings.for_so_many(batch.len()) else {
-            places.for_each(|(place, outgoing)| *place = taken(outgoing, send(outgoing.socket(), outgoing.bytes())));
-            return all;
+            return places
+                .for_each(|(place, outgoing)| *place = taken(outgoing, send(outgoing.socket(), outgoing.bytes())));
         };
         let sends: Vec<_> = batch.iter().flatten().map(Outgoing::to_send).collect();
         for sent in ring.send(&sends) {
             let Some((place, outgoing)) = places.next() else { break };
             *place = taken(outgoing, sent.unwrap_or(0));
         }
-        drop(places);
-        all
     }
 }
 
