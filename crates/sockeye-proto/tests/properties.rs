@@ -14,6 +14,9 @@ use proptest::sample::Index;
 use sockeye_proto::{CloseCode, CloseFrame, Config, ControlPayload, Message, Prepared, Role};
 
 /// Limits that short inputs cross, and a keepalive.
+/// The largest message that is sent.
+const LARGEST: usize = 17_000;
+
 fn strict() -> Config {
     let mut config = with_keepalive(3, 2);
     config.limits.max_frame = 300;
@@ -215,7 +218,7 @@ enum Op {
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    let len = || prop_oneof![0..200_usize, 1000..10_000_usize, Just(17_000)];
+    let len = || prop_oneof![0..200_usize, 1000..10_000_usize, Just(LARGEST)];
     prop_oneof![
         6 => (conversation(), mutations()).prop_map(|(frames, mutations)| Op::Frames(frames, mutations)),
         6 => (len(), any::<bool>()).prop_map(|(len, text)| Op::Send(len, text)),
@@ -280,8 +283,9 @@ proptest! {
         end.window = 1000;
         for op in ops {
             apply(&mut end, op);
-            // The queue, the message that is let in when it is empty, headers, a Close, a pong and a ping and one begun.
-            prop_assert!(end.connection.buffered_amount() <= queue_max + 16 * KIB + 4 * 139);
+            // The queue, the largest message, which is let in while there is room for one, headers, a Close, a pong and a
+            // ping and one begun.
+            prop_assert!(end.connection.buffered_amount() <= queue_max + LARGEST + 4 * 139);
             prop_assert_eq!(end.connection.is_over(), end.closed.is_some());
         }
         end.eof();
