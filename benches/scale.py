@@ -15,6 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from harness.servers import HUB
+
 BENCHES = Path(__file__).resolve().parent
 PROJECT = BENCHES.parent
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", PROJECT / "target")).resolve()
@@ -24,17 +26,6 @@ ACTIVE = 100  # connections that say something in `echo`; the others only are th
 MEMBERS = 100  # of each channel, where there are many channels
 ROUNDS = 3
 SCALE_TEST = "worker::scale::everybody_is_told_and_what_it_costs"
-HUB_CONFIG = """
-[server]
-workers = 1
-[session]
-commands_per_second = 1_000_000
-commands_burst = 1_000_000
-[namespaces.default]
-anonymous = "publish"
-session_rate = 1_000_000
-channel_rate = 1_000_000
-"""
 UPGRADE = (b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")
 
@@ -137,7 +128,7 @@ def sessions(count, channels):
 def measure(options):
     results = {"echo": [], "fanout": [], "subscribed": [], "sessions": []}
     with tempfile.NamedTemporaryFile("w", suffix=".toml") as config:
-        config.write(HUB_CONFIG)
+        config.write(HUB)
         config.flush()
         for count in options.connections:
             for name, row in (("echo", echo(count)), ("fanout", fanout(count, config.name)),
