@@ -1,5 +1,15 @@
 //! Where input is read into before the protocol has looked at it.
-use std::{cell::Cell, time::Instant};
+use std::{
+    cell::Cell,
+    future::poll_fn,
+    io,
+    mem::MaybeUninit,
+    pin::Pin,
+    task::{Poll, ready},
+    time::Instant,
+};
+
+use tokio::io::{AsyncRead, ReadBuf};
 
 /// Bytes read at once, and thereby the most that one connection takes of a turn. A message of 64 KiB leaves room in it, by
 /// which the transport sees that nothing more is there.
@@ -20,6 +30,24 @@ pub(crate) fn with_thread_buffer<T>(f: impl FnOnce(&mut [u8]) -> T) -> T {
     let result = f(&mut buffer);
     BUFFER.set(Some(buffer));
     result
+}
+
+/// Bytes of a handshake read at once. Most heads are shorter.
+const SMALL: usize = 2 * 1_024;
+
+/// Reads once, and gives what came to `take`; nothing at the end. For handshakes: the buffer is on the stack of one poll, for
+/// every future on the way of one that waits would have room for it, and be moved with it.
+///
+/// # Cancel safety
+/// What was read has been taken.
+pub(crate) async fn read_some<T>(io: &mut (impl AsyncRead + Unpin), mut take: impl FnMut(&[u8]) -> T) -> io::Result<T> {
+    poll_fn(|cx| {
+        let mut space = [MaybeUninit::uninit(); SMALL];
+        let mut input = ReadBuf::uninit(&mut space);
+        ready!(Pin::new(&mut *io).poll_read(cx, &mut input))?;
+        Poll::Ready(Ok(take(input.filled())))
+    })
+    .await
 }
 
 /// Input read beyond the message that was asked for: bytes of the next ones. It owns no memory once it is used up.

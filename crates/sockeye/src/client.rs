@@ -7,13 +7,14 @@ use sockeye_proto::{
     handshake::{ClientRequest, Established, HandshakeLimits, ReadResponse, ResponseProgress, Subprotocol},
 };
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     time::{Instant, timeout},
 };
 
 use crate::{
     Error, RedirectPolicy, Transport, WebSocket,
     agreed::Agreed,
+    buffer::read_some,
     route::{Http, Route},
     timer::{deadline, now},
 };
@@ -383,16 +384,22 @@ async fn read_response(
     io: &mut (impl AsyncRead + Unpin),
     reader: &mut Option<ReadResponse>,
 ) -> Result<Established, Error> {
-    let mut buffer = [0; 2048];
     loop {
-        let count = io.read(&mut buffer).await.map_err(Error::io)?;
-        let Some(reading) = reader.take() else { return Err(Error::timeout("connecting")) };
-        if count == 0 {
-            return Err(reading.handle_eof().into());
-        }
-        match reading.handle_input(&buffer[..count])? {
-            ResponseProgress::More(next) => *reader = Some(next),
-            ResponseProgress::Done(established) => return Ok(established),
+        let take = |input: &[u8]| {
+            let Some(reading) = reader.take() else { return Err(Error::timeout("connecting")) };
+            if input.is_empty() {
+                return Err(reading.handle_eof().into());
+            }
+            Ok(match reading.handle_input(input)? {
+                ResponseProgress::More(next) => {
+                    *reader = Some(next);
+                    None
+                }
+                ResponseProgress::Done(established) => Some(established),
+            })
+        };
+        if let Some(established) = read_some(io, take).await.map_err(Error::io)?? {
+            return Ok(established);
         }
     }
 }

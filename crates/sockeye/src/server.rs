@@ -1,5 +1,5 @@
 //! The server's end: from an accepted transport to an open connection.
-use std::{io, sync::Arc, time::Duration};
+use std::{io, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, Request, StatusCode};
@@ -15,7 +15,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{Error, WebSocket, agreed::Agreed, timer::now, transport::tcp_stream_under};
+use crate::{Error, WebSocket, agreed::Agreed, buffer::read_some, timer::now, transport::tcp_stream_under};
 
 /// After a refusal, so much of what the peer still sends is read away, for so long: closing with input unread would reset
 /// the connection, and the peer might never see the answer.
@@ -129,17 +129,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> HttpRequest<S> {
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport.
-    pub async fn read(mut io: S, rest: Bytes, limits: &HandshakeLimits) -> Result<Self, Error> {
-        let mut reader = Some(ReadRequest::new(*limits));
-        let refusal = match timeout(limits.timeout, read_head(&mut io, &mut reader, rest)).await {
-            Ok(Ok(Ok((request, rest)))) => return Ok(Self { request, io, rest }),
-            Ok(Ok(Err(refusal))) => Some(refusal),
-            Ok(Err(error)) => return Err(Error::io(error)),
-            Err(_elapsed) => reader.and_then(ReadRequest::handle_timeout),
-        };
-        match refusal {
-            Some(refusal) => Err(refuse(io, refusal).await),
-            None => Err(Error::timeout("the request")),
+    pub fn read(
+        mut io: S,
+        rest: Bytes,
+        limits: &HandshakeLimits,
+    ) -> impl Future<Output = Result<Self, Error>> + use<S> {
+        let (mut reader, limit) = (Some(ReadRequest::new(*limits)), limits.timeout);
+        async move {
+            let refusal = match timeout(limit, read_head(&mut io, &mut reader, rest)).await {
+                Ok(Ok(Ok((request, rest)))) => return Ok(Self { request, io, rest }),
+                Ok(Ok(Err(refusal))) => Some(refusal),
+                Ok(Err(error)) => return Err(Error::io(error)),
+                Err(_elapsed) => reader.and_then(ReadRequest::handle_timeout),
+            };
+            match refusal {
+                Some(refusal) => Err(refuse(io, refusal).await),
+                None => Err(Error::timeout("the request")),
+            }
         }
     }
 
@@ -160,7 +166,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> HttpRequest<S> {
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport.
-    pub async fn handshake(self, config: &ServerConfig) -> Result<Handshake<S>, Error> {
+    pub fn handshake(self, config: &ServerConfig) -> impl Future<Output = Result<Handshake<S>, Error>> + use<S> {
+        let checked = self.check(config);
+        async move {
+            match checked {
+                Ok(handshake) => Ok(handshake),
+                Err((io, refusal)) => Err(refuse(io, refusal).await),
+            }
+        }
+    }
+
+    fn check(self, config: &ServerConfig) -> Result<Handshake<S>, (S, Refusal)> {
         let checked = Offer::check(&self.request).and_then(|offer| {
             offer.check_origin(&config.origins)?;
             let subprotocol = offer.select(&config.subprotocols)?;
@@ -171,7 +187,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> HttpRequest<S> {
                 let timeout = config.handshake.timeout;
                 Ok(Handshake { http: self, offer, subprotocol, config: Arc::clone(&config.connection), timeout })
             }
-            Err(refusal) => Err(refuse(self.io, refusal).await),
+            Err(refusal) => Err((self.io, refusal)),
         }
     }
 
@@ -228,7 +244,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Handshake<S> {
     /// # Cancel safety
     /// Dropping the future drops the transport.
     pub async fn read(io: S, config: &ServerConfig) -> Result<Self, Error> {
-        HttpRequest::read(io, Bytes::new(), &config.handshake).await?.handshake(config).await
+        let http = HttpRequest::read(io, Bytes::new(), &config.handshake).await?;
+        match http.check(config) {
+            Ok(handshake) => Ok(handshake),
+            Err((io, refusal)) => Err(refuse(io, refusal).await),
+        }
     }
 
     /// The head of the request: path, query, headers.
@@ -267,8 +287,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Handshake<S> {
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport.
-    pub async fn accept(self) -> Result<WebSocket<S>, Error> {
-        self.accept_with(HeaderMap::new()).await
+    pub fn accept(self) -> impl Future<Output = Result<WebSocket<S>, Error>> {
+        self.accept_with(HeaderMap::new())
     }
 
     /// Accepts, with more headers in the response, such as `Set-Cookie`.
@@ -290,29 +310,46 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Handshake<S> {
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport.
-    pub async fn accept_with(self, headers: HeaderMap) -> Result<WebSocket<S>, Error> {
-        let Self { http: HttpRequest { mut io, rest, .. }, offer, subprotocol, config, timeout: limit } = self;
+    pub fn accept_with(self, headers: HeaderMap) -> impl Future<Output = Result<WebSocket<S>, Error>> {
+        let limit = self.timeout;
+        let mut answer = self.answer(headers);
+        async move {
+            if let Ok((socket, head)) = &mut answer {
+                let written = timeout(limit, write(socket.transport_mut(), head)).await;
+                written.map_err(|_| Error::timeout("the response"))?.map_err(Error::io)?;
+            }
+            match answer {
+                Ok((socket, _)) => Ok(socket),
+                Err((io, error)) => {
+                    refuse(io, StatusCode::INTERNAL_SERVER_ERROR.into()).await;
+                    Err(error)
+                }
+            }
+        }
+    }
+
+    /// The connection, and the response that opens it.
+    fn answer(self, headers: HeaderMap) -> Result<(WebSocket<S>, BytesMut), (S, Error)> {
+        let Self { http: HttpRequest { io, rest, .. }, offer, subprotocol, config, .. } = self;
         let accepted = offer.accept(subprotocol).map_err(Error::from);
         let accepted = match accepted.and_then(|accepted| Ok(accepted.headers(headers)?)) {
             Ok(accepted) => accepted,
-            Err(error) => {
-                refuse(io, StatusCode::INTERNAL_SERVER_ERROR.into()).await;
-                return Err(error);
-            }
+            Err(error) => return Err((io, error)),
         };
         // Messages are written when they are whole; waiting for more would only add the peer's delayed ACK.
-        if let Some(stream) = tcp_stream_under(&io) {
-            stream.set_nodelay(true).map_err(Error::io)?;
+        if let Some(stream) = tcp_stream_under(&io)
+            && let Err(error) = stream.set_nodelay(true)
+        {
+            return Err((io, Error::io(error)));
         }
         let mut head = BytesMut::new();
         write_response(&accepted.response, b"", &mut head);
-        timeout(limit, write(&mut io, &head)).await.map_err(|_| Error::timeout("the response"))?.map_err(Error::io)?;
         let mut connection = Connection::server(config, now());
         if let Some(agreed) = &accepted.deflate {
             connection = connection.with_deflate(agreed);
         }
         let agreed = Agreed::new(accepted.subprotocol, accepted.response.headers(), None);
-        Ok(WebSocket::new(io, connection, &rest, agreed))
+        Ok((WebSocket::new(io, connection, &rest, agreed), head))
     }
 
     /// Rejects with a status, such as 401, 403 or 503, or with a [`Refusal`] that has headers and a reason of its own; and
@@ -343,23 +380,34 @@ async fn read_head<S: AsyncRead + Unpin>(
     reader: &mut Option<ReadRequest>,
     rest: Bytes,
 ) -> io::Result<Result<(Request<()>, Bytes), Refusal>> {
-    let mut buffer = [0; 2048];
-    let mut input: &[u8] = &rest;
-    while let Some(reading) = reader.take() {
-        match reading.handle_input(input) {
-            Ok(RequestProgress::Done { request, rest }) => return Ok(Ok((request, rest))),
-            Ok(RequestProgress::More(more)) => *reader = Some(more),
-            Err(refusal) => return Ok(Err(refusal)),
+    if let Some(head) = take_head(reader, &rest) {
+        return Ok(head);
+    }
+    drop(rest);
+    loop {
+        // The end of the input, or what came of it.
+        let take = |input: &[u8]| (!input.is_empty()).then(|| take_head(reader, input));
+        match read_some(io, take).await? {
+            Some(Some(head)) => return Ok(head),
+            Some(None) => {}
+            None => break,
         }
-        let count = io.read(&mut buffer).await?;
-        if count == 0 {
-            break;
-        }
-        input = &buffer[..count];
     }
     match reader.take().and_then(ReadRequest::handle_eof) {
         Some(refusal) => Ok(Err(refusal)),
         None => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+/// `None` while the head is not whole.
+fn take_head(reader: &mut Option<ReadRequest>, input: &[u8]) -> Option<Result<(Request<()>, Bytes), Refusal>> {
+    match reader.take()?.handle_input(input) {
+        Ok(RequestProgress::Done { request, rest }) => Some(Ok((request, rest))),
+        Ok(RequestProgress::More(more)) => {
+            *reader = Some(more);
+            None
+        }
+        Err(refusal) => Some(Err(refusal)),
     }
 }
 
@@ -369,15 +417,19 @@ async fn write(io: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<(
 }
 
 /// Answers with the refusal, ends the connection so that the answer arrives, and returns the error to pass on.
-async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(mut io: S, refusal: Refusal) -> Error {
-    let answer = async {
-        let mut response = BytesMut::new();
-        refusal.write_to(&mut response);
-        write(&mut io, &response).await?;
-        io.shutdown().await?;
-        tokio::io::copy(&mut (&mut io).take(LINGER_BYTES), &mut tokio::io::sink()).await
-    };
-    // The refusal is the news; that the peer did not wait for it is not.
-    let _ = timeout(LINGER, answer).await;
-    refusal.into()
+///
+/// In a box, since every handshake would have room for it, and few are refused.
+fn refuse<S: AsyncRead + AsyncWrite + Unpin>(mut io: S, refusal: Refusal) -> Pin<Box<impl Future<Output = Error>>> {
+    Box::pin(async move {
+        let answer = async {
+            let mut response = BytesMut::new();
+            refusal.write_to(&mut response);
+            write(&mut io, &response).await?;
+            io.shutdown().await?;
+            tokio::io::copy(&mut (&mut io).take(LINGER_BYTES), &mut tokio::io::sink()).await
+        };
+        // The refusal is the news; that the peer did not wait for it is not.
+        let _ = timeout(LINGER, answer).await;
+        refusal.into()
+    })
 }

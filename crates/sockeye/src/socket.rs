@@ -54,6 +54,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         Self { driver: Driver::new(io, connection, rest), agreed, reading: None }
     }
 
+    /// For the last of the opening handshake.
+    pub(crate) fn transport_mut(&mut self) -> &mut S {
+        &mut self.driver.io
+    }
+
     /// Waits for the next message. `None` after a clean close, whoever began it: see [`close_outcome`](Self::close_outcome).
     /// What a [`reader`](Self::reader) has left of a message is passed over.
     ///
@@ -146,9 +151,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// # Cancel safety
     /// The message is taken whole or not at all; once it is taken it will leave with the next call of any method. It is
     /// taken at once unless the queue is above [`high_water`](crate::Limits::high_water).
-    pub async fn send(&mut self, message: impl Into<Message>) -> Result<(), Error> {
-        self.feed(message).await?;
-        self.flush().await
+    pub fn send(&mut self, message: impl Into<Message>) -> impl Future<Output = Result<(), Error>> {
+        let mut message = Some(message.into());
+        poll_fn(move |cx| {
+            ready!(self.poll_feed(&mut message, cx))?;
+            self.poll_flush(cx)
+        })
     }
 
     /// Queues a message without flushing. It leaves at the next [`flush`](Self::flush), or before
@@ -161,12 +169,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     ///
     /// # Cancel safety
     /// As [`send`](Self::send).
-    pub async fn feed(&mut self, message: impl Into<Message>) -> Result<(), Error> {
-        match self.feed_now(message.into()) {
-            Ok(()) => Ok(()),
-            // Apart, so that the usual case does not carry the message from state to state.
-            Err(error) => self.feed_later(error).await,
+    pub fn feed(&mut self, message: impl Into<Message>) -> impl Future<Output = Result<(), Error>> {
+        let mut message = Some(message.into());
+        poll_fn(move |cx| self.poll_feed(&mut message, cx))
+    }
+
+    /// Ready once there was room for the message, and nothing is left of it. By hand, because a program's task has room for the
+    /// future of every `feed` in it: this one is a pointer and the message.
+    fn poll_feed(&mut self, message: &mut Option<Message>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let Some(fed) = message.take() else { return Poll::Ready(Ok(())) };
+        if let Err(refused) = self.feed_now(fed) {
+            *message = Some(refused.into_inner());
+            // It says why if the connection can send no more.
+            ready!(self.poll_ready(cx))?;
+            if let Some(fed) = message.take() {
+                self.driver.connection.send(fed)?;
+            }
         }
+        Poll::Ready(Ok(()))
     }
 
     fn feed_now(&mut self, message: Message) -> Result<(), SendError<Message>> {
@@ -174,12 +194,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             return Err(SendError::Full(message));
         }
         self.driver.connection.send(message)
-    }
-
-    async fn feed_later(&mut self, refused: SendError<Message>) -> Result<(), Error> {
-        // `ready` says why if the connection can send no more.
-        self.ready().await?;
-        Ok(self.driver.connection.send(refused.into_inner())?)
     }
 
     /// Sends a message that was encoded before, such as one that goes to many.

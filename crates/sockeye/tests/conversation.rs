@@ -37,6 +37,13 @@ async fn sizes_and_threads() {
     println!("size_of::<Error>() = {}", size_of::<sockeye::Error>());
     assert!(size <= 400, "the task of an idle connection would be 128 bytes more: {size}");
     assert_eq!(size_of::<sockeye::Error>(), 8);
+    // A task has room for the largest future that it awaits, and is moved with it before it begins.
+    let message = size_of::<Message>() + size_of::<usize>();
+    assert_eq!(size_of_val(&socket.send("x")), message);
+    assert_eq!(size_of_val(&socket.feed("x")), message);
+    let opening = size_of_val(&sockeye::accept(duplex(KIB).0));
+    println!("size_of_val(&accept(io)) = {opening}");
+    assert!(opening <= 1_344, "{opening}");
 }
 
 /// Serves one connection as the first example of the documentation does.

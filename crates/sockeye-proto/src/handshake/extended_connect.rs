@@ -4,7 +4,7 @@
 //! `Sec-WebSocket-Key` have no place in it; version, origin, subprotocols and extensions mean what they mean over HTTP/1.1.
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, Response, Uri, Version};
 
@@ -88,16 +88,19 @@ fn check_connect<B>(request: &Request<B>, protocol: Option<&str>) -> Result<Offe
 }
 
 /// The authority asked for. `Host` may stand for it or say the same (RFC 9113 section 8.3.1).
-fn host(uri: &Uri, headers: &HeaderMap) -> Result<String, Cause> {
+fn host(uri: &Uri, headers: &HeaderMap) -> Result<HeaderValue, Cause> {
     let Some(authority) = uri.authority().map(Authority::as_str) else {
-        return fields::host(headers).map(str::to_owned);
+        return fields::host(headers).cloned();
     };
     let agrees = match single(headers, &header::HOST) {
         Single::Absent => true,
         Single::One(host) => host.as_bytes().eq_ignore_ascii_case(authority.as_bytes()),
         Single::Repeated => false,
     };
-    if agrees && fields::is_authority(authority) { Ok(authority.to_owned()) } else { Err(Cause::BadHost) }
+    if !agrees || !fields::is_authority(authority) {
+        return Err(Cause::BadHost);
+    }
+    HeaderValue::from_str(authority).map_err(|_| Cause::BadHost)
 }
 
 impl ClientRequest {

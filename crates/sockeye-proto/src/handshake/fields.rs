@@ -87,10 +87,10 @@ fn decimal(value: &HeaderValue) -> Option<u64> {
 }
 
 /// The value of the one `Host` header (RFC 9112 section 3.2).
-pub(super) fn host(headers: &HeaderMap) -> Result<&str, Cause> {
+pub(super) fn host(headers: &HeaderMap) -> Result<&HeaderValue, Cause> {
     match single(headers, &header::HOST) {
-        Single::One(value) => value.to_str().ok().filter(|host| is_authority(host)).ok_or(Cause::BadHost),
-        Single::Absent | Single::Repeated => Err(Cause::BadHost),
+        Single::One(value) if value.to_str().is_ok_and(is_authority) => Ok(value),
+        Single::One(_) | Single::Absent | Single::Repeated => Err(Cause::BadHost),
     }
 }
 
@@ -100,15 +100,19 @@ pub(super) fn is_authority(text: &str) -> bool {
         let Some((address, port)) = rest.split_once(']') else { return false };
         (address.parse::<Ipv6Addr>().is_ok(), port)
     } else {
-        let (host, port) = text.split_at_checked(text.find(':').unwrap_or(text.len())).unwrap_or((text, ""));
-        let is_name_byte = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
-        (host.bytes().all(is_name_byte) && host.bytes().any(|byte| byte.is_ascii_alphanumeric()), port)
+        let end = text.bytes().position(|byte| !is_name_byte(byte)).unwrap_or(text.len());
+        let (host, port) = text.split_at_checked(end).unwrap_or((text, ""));
+        (host.bytes().any(|byte| byte.is_ascii_alphanumeric()), port)
     };
     let port_is_valid = match port.strip_prefix(':') {
         Some(digits) => digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse::<u16>().is_ok(),
         None => port.is_empty(),
     };
     host_is_valid && port_is_valid
+}
+
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
 /// How often a header is there that may be there once.
@@ -129,7 +133,10 @@ pub(super) fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Single<'a
 
 /// Whether a comma-separated header holds a name, in any case of its letters.
 pub(super) fn list_contains(headers: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {
-    list(&headers.get_all(name)).any(|element| element.eq_ignore_ascii_case(wanted))
+    let values = headers.get_all(name);
+    // Mostly it is the one thing that is said.
+    values.iter().any(|value| value.as_bytes().eq_ignore_ascii_case(wanted.as_bytes()))
+        || list(&values).any(|element| element.eq_ignore_ascii_case(wanted))
 }
 
 /// Whether a header is the handshake's own, which a program cannot set beside it.

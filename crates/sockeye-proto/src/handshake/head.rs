@@ -1,9 +1,16 @@
 //! Collects the head of a request or a response as it arrives, and judges each byte once.
 
+use std::mem::MaybeUninit;
+
+use bytes::Bytes;
+use bytestring::ByteString;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 
 use super::HandshakeLimits;
+
+/// A head with no more headers than this is taken apart on the stack.
+const USUAL_HEADERS: usize = 32;
 
 /// What is wrong with a head, for either side. A server turns it into a status, a client into an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,10 +83,11 @@ pub(super) enum HeadKind {
     Response,
 }
 
-/// The bytes of a head that is whole. It ends with an empty line, and every line with CRLF.
+/// The bytes of a head that is whole. It ends with an empty line, and every line with CRLF. What is read out of it shares
+/// them.
 #[derive(Debug)]
 pub(super) struct Head {
-    bytes: Vec<u8>,
+    bytes: Bytes,
     headers: usize,
 }
 
@@ -130,7 +138,7 @@ impl HeadCollector {
             input = rest;
             if line_ended && self.end_line()? {
                 let headers = self.lines.saturating_sub(2);
-                return Ok(Some((Head { bytes: std::mem::take(&mut self.bytes), headers }, input)));
+                return Ok(Some((Head { bytes: std::mem::take(&mut self.bytes).into(), headers }, input)));
             }
         }
         Ok(None)
@@ -237,29 +245,57 @@ impl HeadCollector {
 
 impl Head {
     /// Method, request target as sent, headers.
-    pub(super) fn parse_request(&self) -> Result<(Method, &str, HeaderMap), HeadError> {
-        let mut lines = vec![httparse::EMPTY_HEADER; self.headers];
-        let mut request = httparse::Request::new(&mut lines);
-        request.parse(&self.bytes).map_err(parse_error)?;
+    pub(super) fn parse_request(&self) -> Result<(Method, ByteString, HeaderMap), HeadError> {
+        let (mut usual, mut many) = ([MaybeUninit::uninit(); USUAL_HEADERS], Vec::new());
+        let mut request = httparse::Request::new(&mut []);
+        request.parse_with_uninit_headers(&self.bytes, self.room(&mut usual, &mut many)).map_err(parse_error)?;
         let (Some(method), Some(target)) = (request.method, request.path) else {
             return Err(HeadError::BadStartLine);
         };
         let method = Method::from_bytes(method.as_bytes()).map_err(|_| HeadError::BadStartLine)?;
-        Ok((method, target, header_map(request.headers)?))
+        let target = self.bytes.slice_ref(target.as_bytes()).try_into().map_err(|_| HeadError::BadStartLine)?;
+        Ok((method, target, self.header_map(request.headers)?))
     }
 
     /// Status, whether the version is 1.1 (not 1.0), headers.
     pub(super) fn parse_response(&self) -> Result<(StatusCode, bool, HeaderMap), HeadError> {
-        let mut lines = vec![httparse::EMPTY_HEADER; self.headers];
-        let mut response = httparse::Response::new(&mut lines);
-        response.parse(&self.bytes).map_err(parse_error)?;
+        let (mut usual, mut many) = ([MaybeUninit::uninit(); USUAL_HEADERS], Vec::new());
+        let mut response = httparse::Response::new(&mut []);
+        let room = self.room(&mut usual, &mut many);
+        httparse::ParserConfig::default()
+            .parse_response_with_uninit_headers(&mut response, &self.bytes, room)
+            .map_err(parse_error)?;
         let (Some(status), Some(version)) = (response.code, response.version) else {
             return Err(HeadError::BadStartLine);
         };
         let status = StatusCode::from_u16(status).map_err(|_| HeadError::BadStartLine)?;
-        Ok((status, version == 1, header_map(response.headers)?))
+        Ok((status, version == 1, self.header_map(response.headers)?))
+    }
+
+    /// Room for as many headers as there are.
+    fn room<'a, 'b>(&self, usual: &'a mut [Line<'b>], many: &'a mut Vec<Line<'b>>) -> &'a mut [Line<'b>] {
+        if self.headers <= usual.len() {
+            return usual;
+        }
+        many.resize(self.headers, MaybeUninit::uninit());
+        many
+    }
+
+    fn header_map(&self, lines: &[httparse::Header<'_>]) -> Result<HeaderMap, HeadError> {
+        let mut map = HeaderMap::with_capacity(lines.len().min(128));
+        for line in lines {
+            let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| HeadError::BadHeader)?;
+            let value = HeaderValue::from_maybe_shared(self.bytes.slice_ref(line.value));
+            let mut value = value.map_err(|_| HeadError::BadHeader)?;
+            value.set_sensitive(is_secret(&name));
+            map.try_append(name, value).map_err(|_| HeadError::TooManyHeaders)?;
+        }
+        Ok(map)
     }
 }
+
+/// Where the parser notes a header.
+type Line<'a> = MaybeUninit<httparse::Header<'a>>;
 
 fn is_plain(byte: u8) -> bool {
     matches!(byte, b' '..=b'~')
@@ -306,16 +342,6 @@ fn parse_error(error: httparse::Error) -> HeadError {
     }
 }
 
-fn header_map(lines: &[httparse::Header<'_>]) -> Result<HeaderMap, HeadError> {
-    let mut map = HeaderMap::with_capacity(lines.len().min(128));
-    for line in lines {
-        let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| HeadError::BadHeader)?;
-        let mut value = HeaderValue::from_bytes(line.value).map_err(|_| HeadError::BadHeader)?;
-        value.set_sensitive(is_secret(&name));
-        map.try_append(name, value).map_err(|_| HeadError::TooManyHeaders)?;
-    }
-    Ok(map)
-}
 /// Whether a header's value gives its reader somebody's rights. Such values stay out of debug output.
 pub(super) fn is_secret(name: &HeaderName) -> bool {
     const SECRET: [HeaderName; 4] =

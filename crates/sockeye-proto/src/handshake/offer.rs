@@ -12,6 +12,9 @@ use super::refusal::{Cause, Refusal};
 use super::subprotocol::{Subprotocol, SubprotocolPolicy, parse_list};
 use crate::deflate::{self, Deflate, DeflateParams};
 
+/// Room for the headers of an answer: the three of every one, subprotocol, extension, and one of the program's.
+const USUAL_HEADERS: usize = 6;
+
 /// A client's opening handshake that has passed every check of RFC 6455 section 4.2.1.
 ///
 /// Which origin, subprotocol and path to take is the program's decision; [`accept`](Self::accept) writes the answer.
@@ -38,8 +41,9 @@ use crate::deflate::{self, Deflate, DeflateParams};
 #[derive(Debug, Clone)]
 pub struct Offer {
     proof: Proof,
-    host: String,
-    origin: Option<String>,
+    // Values that are text, shared with the request.
+    host: HeaderValue,
+    origin: Option<HeaderValue>,
     subprotocols: Vec<Subprotocol>,
     extensions: Vec<ExtensionOffer>,
     deflate: Option<Deflate>,
@@ -49,7 +53,7 @@ pub struct Offer {
 #[derive(Debug, Clone)]
 pub(super) enum Proof {
     /// HTTP/1.1: with the digest of this key.
-    Key(String),
+    Key(HeaderValue),
     /// HTTP/2 and later: with nothing but its status, because `:protocol` cannot be misunderstood.
     None,
 }
@@ -92,7 +96,7 @@ impl Offer {
     }
 
     fn from_headers(headers: &HeaderMap) -> Result<Self, Cause> {
-        let host = fields::host(headers)?.to_owned();
+        let host = fields::host(headers)?.clone();
         if !fields::list_contains(headers, &header::UPGRADE, "websocket")
             || !fields::list_contains(headers, &header::CONNECTION, "upgrade")
         {
@@ -103,14 +107,14 @@ impl Offer {
             _ => return Err(Cause::WebSocketVersion),
         }
         let key = match single(headers, &header::SEC_WEBSOCKET_KEY) {
-            Single::One(key) => key.to_str().ok().filter(|key| is_key(key)).ok_or(Cause::BadKey)?.to_owned(),
-            Single::Absent | Single::Repeated => return Err(Cause::BadKey),
+            Single::One(key) if is_key(text(key)) => key.clone(),
+            Single::One(_) | Single::Absent | Single::Repeated => return Err(Cause::BadKey),
         };
         Self::from_parts(Proof::Key(key), host, headers)
     }
 
     /// What every version of HTTP has in common.
-    pub(super) fn from_parts(proof: Proof, host: String, headers: &HeaderMap) -> Result<Self, Cause> {
+    pub(super) fn from_parts(proof: Proof, host: HeaderValue, headers: &HeaderMap) -> Result<Self, Cause> {
         match fields::body_length(headers)? {
             BodyLength::Absent | BodyLength::Known(0) => {}
             BodyLength::Known(_) | BodyLength::Chunked => return Err(Cause::BodyAnnounced),
@@ -120,8 +124,8 @@ impl Offer {
         }
         let origin = match single(headers, &header::ORIGIN) {
             Single::Absent => None,
-            Single::One(origin) => Some(origin.to_str().map_err(|_| Cause::BadOrigin)?.to_owned()),
-            Single::Repeated => return Err(Cause::BadOrigin),
+            Single::One(origin) if origin.to_str().is_ok() => Some(origin.clone()),
+            Single::One(_) | Single::Repeated => return Err(Cause::BadOrigin),
         };
         let subprotocols =
             parse_list(headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter()).map_err(|_| Cause::BadSubprotocols)?;
@@ -136,7 +140,7 @@ impl Offer {
     ///
     /// 403, code `origin_not_allowed`.
     pub fn check_origin(&self, policy: &OriginPolicy) -> Result<(), Refusal> {
-        if policy.allows(self.origin(), &self.host) { Ok(()) } else { Err(Refusal::origin_not_allowed()) }
+        if policy.allows(self.origin(), self.host()) { Ok(()) } else { Err(Refusal::origin_not_allowed()) }
     }
 
     /// Chooses the subprotocol: the first of the policy's that the client offered.
@@ -180,12 +184,13 @@ impl Offer {
     /// Fails if the client did not offer this subprotocol, which it would have to take as a broken handshake.
     pub fn accept(&self, subprotocol: Option<Subprotocol>) -> Result<Accepted, SubprotocolNotOffered> {
         let mut response = Response::new(());
+        response.headers_mut().reserve(USUAL_HEADERS);
         if let Proof::Key(key) = &self.proof {
             *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
             let headers = response.headers_mut();
             headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
             headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-            if let Ok(accept) = HeaderValue::try_from(accept_key(key)) {
+            if let Ok(accept) = HeaderValue::try_from(accept_key(text(key))) {
                 headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
             }
         }
@@ -207,13 +212,13 @@ impl Offer {
     /// The `Origin` header as sent. Browsers always send one, other clients seldom.
     #[must_use]
     pub fn origin(&self) -> Option<&str> {
-        self.origin.as_deref()
+        self.origin.as_ref().map(text)
     }
 
     /// The `Host` header (`:authority` over HTTP/2): name or address, and the port unless it is the default one.
     #[must_use]
     pub fn host(&self) -> &str {
-        &self.host
+        text(&self.host)
     }
 
     /// The subprotocols offered, in the client's order of preference.
@@ -232,10 +237,15 @@ impl Offer {
     #[must_use]
     pub fn key(&self) -> Option<&str> {
         match &self.proof {
-            Proof::Key(key) => Some(key),
+            Proof::Key(key) => Some(text(key)),
             Proof::None => None,
         }
     }
+}
+
+/// What a value says, if it is text.
+fn text(value: &HeaderValue) -> &str {
+    value.to_str().unwrap_or_default()
 }
 
 impl Accepted {

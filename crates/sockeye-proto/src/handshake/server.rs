@@ -88,7 +88,7 @@ fn request(head: &Head) -> Result<Request<()>, Cause> {
     }
     let host = fields::host(&headers)?;
     fields::body_length(&headers)?;
-    let uri = target::normalise(target, host)?;
+    let uri = target::normalise(target, host.to_str().map_err(|_| Cause::BadHost)?)?;
     let mut request = Request::new(());
     *request.method_mut() = method;
     *request.uri_mut() = uri;

@@ -1,5 +1,6 @@
 //! The request target (RFC 9112 section 3.2), reduced to one spelling: an absolute path without tricks.
 
+use bytestring::ByteString;
 use http::Uri;
 
 use super::fields::is_authority;
@@ -9,23 +10,17 @@ use super::refusal::Cause;
 ///
 /// A route must mean the same to whoever reads it, so a path that decodes to dot segments, empty segments, `\` or
 /// control characters is refused, not repaired. The query is the application's: it only has to be what a `Uri` takes.
-pub(super) fn normalise(target: &str, host: &str) -> Result<Uri, Cause> {
+pub(super) fn normalise(target: ByteString, host: &str) -> Result<Uri, Cause> {
     // The Uri type would drop a fragment in silence.
     if target.contains('#') {
         return Err(Cause::BadTarget);
     }
-    let rooted;
-    let path_and_query = if target.starts_with('/') {
-        target
-    } else {
-        rooted = absolute_form(target, host)?;
-        &rooted
-    };
-    let path = path_and_query.split_once('?').map_or(path_and_query, |(path, _)| path);
+    let path_and_query = if target.starts_with('/') { target } else { absolute_form(&target, host)?.into() };
+    let path = path_and_query.split_once('?').map_or(&*path_and_query, |(path, _)| path);
     if !is_plain_path(path) {
         return Err(Cause::BadTarget);
     }
-    path_and_query.parse().map_err(|_| Cause::BadTarget)
+    Uri::from_maybe_shared(path_and_query.into_bytes()).map_err(|_| Cause::BadTarget)
 }
 
 /// `http://host/path?query` -> `/path?query`. The authority has to be the one in `Host` (RFC 9112 section 3.2.2).
@@ -117,7 +112,7 @@ mod tests {
             ("http://example.org/ws?x", "/ws?x"),
             ("HTTPS://EXAMPLE.org?x", "/?x"),
         ] {
-            let uri = normalise(target, "example.org").unwrap_or_else(|_| panic!("{target}"));
+            let uri = normalise(target.into(), "example.org").unwrap_or_else(|_| panic!("{target}"));
             assert_eq!(uri.to_string(), expected, "{target}");
         }
     }
@@ -167,7 +162,7 @@ mod tests {
             "ws://example.org/",
             "javascript:alert(1)",
         ] {
-            assert!(normalise(target, "example.org").is_err(), "{target}");
+            assert!(normalise(target.into(), "example.org").is_err(), "{target}");
         }
     }
 }

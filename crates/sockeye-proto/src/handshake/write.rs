@@ -4,16 +4,16 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 /// Room for the answer to a handshake, and for most others.
 const USUAL_HEAD: usize = 256;
-/// Headers that open a head, in this order. The others follow in the order of their map.
-const LEADING: [HeaderName; 8] = [
-    header::HOST,
-    header::UPGRADE,
-    header::CONNECTION,
-    header::SEC_WEBSOCKET_ACCEPT,
-    header::SEC_WEBSOCKET_KEY,
-    header::SEC_WEBSOCKET_VERSION,
-    header::SEC_WEBSOCKET_PROTOCOL,
-    header::SEC_WEBSOCKET_EXTENSIONS,
+/// Headers that open a head, in this order, as the RFCs write them. The others follow in the order of their map.
+const LEADING: [(HeaderName, &str); 8] = [
+    (header::HOST, "Host"),
+    (header::UPGRADE, "Upgrade"),
+    (header::CONNECTION, "Connection"),
+    (header::SEC_WEBSOCKET_ACCEPT, "Sec-WebSocket-Accept"),
+    (header::SEC_WEBSOCKET_KEY, "Sec-WebSocket-Key"),
+    (header::SEC_WEBSOCKET_VERSION, "Sec-WebSocket-Version"),
+    (header::SEC_WEBSOCKET_PROTOCOL, "Sec-WebSocket-Protocol"),
+    (header::SEC_WEBSOCKET_EXTENSIONS, "Sec-WebSocket-Extensions"),
 ];
 
 /// Appends an HTTP/1.1 response, head and body.
@@ -35,10 +35,12 @@ pub fn write_response(response: &http::Response<()>, body: &[u8], out: &mut Byte
     out.put_slice(status.canonical_reason().unwrap_or_default().as_bytes());
     out.put_slice(b"\r\n");
     write_headers(response.headers(), out);
-    let has_length = response.headers().contains_key(header::CONTENT_LENGTH)
-        || response.headers().contains_key(header::TRANSFER_ENCODING);
-    if has_body(status) && !has_length {
-        write_header(&header::CONTENT_LENGTH, &body.len().into(), out);
+    let has_length = || {
+        response.headers().contains_key(header::CONTENT_LENGTH)
+            || response.headers().contains_key(header::TRANSFER_ENCODING)
+    };
+    if has_body(status) && !has_length() {
+        write_header(b"Content-Length", &body.len().into(), out);
     }
     out.put_slice(b"\r\n");
     if has_body(status) {
@@ -70,25 +72,32 @@ pub(super) fn has_body(status: StatusCode) -> bool {
 
 fn write_headers(headers: &HeaderMap, out: &mut BytesMut) {
     // A head has few headers: to go through them is less work than to look up each name.
-    for name in &LEADING {
+    let mut written = 0_usize;
+    for (name, spelled) in &LEADING {
         for (_, value) in headers.iter().filter(|(own, _)| *own == name) {
-            write_header(name, value, out);
+            write_header(spelled.as_bytes(), value, out);
+            written = written.saturating_add(1);
         }
     }
+    if written == headers.len() {
+        return;
+    }
     for (name, value) in headers {
-        if !LEADING.contains(name) {
-            write_header(name, value, out);
+        if !LEADING.iter().any(|(leading, _)| leading == name) {
+            let start = out.len();
+            write_header(name.as_str().as_bytes(), value, out);
+            spell(out.get_mut(start..).and_then(|line| line.get_mut(..name.as_str().len())).unwrap_or_default());
         }
     }
 }
 
-fn write_header(name: &HeaderName, value: &HeaderValue, out: &mut BytesMut) {
-    let start = out.len();
-    out.put_slice(name.as_str().as_bytes());
-    spell(out.get_mut(start..).unwrap_or_default());
-    out.put_slice(b": ");
-    out.put_slice(value.as_bytes());
-    out.put_slice(b"\r\n");
+fn write_header(name: &[u8], value: &HeaderValue, out: &mut BytesMut) {
+    // Asked for once, and not by each of the four.
+    out.reserve(name.len().saturating_add(value.len()).saturating_add(b": \r\n".len()));
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value.as_bytes());
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Turns a lower-case name into what the RFCs write. Case has no meaning, but some old clients think it has.
