@@ -27,6 +27,7 @@ mod permit;
 mod routes;
 mod session;
 pub mod store;
+mod talk;
 mod tls;
 mod worker;
 

@@ -15,7 +15,7 @@ mod tests;
 use std::{rc::Rc, sync::Arc};
 
 use rand::Rng;
-use sockeye::{HandshakeLimits, Refusal, ServerConfig, WebSocket};
+use sockeye::{HandshakeLimits, Refusal, ServerConfig};
 use sockeye_hub::{Hub, HubOptions, Namespaces, StoreReply};
 use tokio::{
     sync::{
@@ -45,11 +45,11 @@ use crate::{
     api::{self, Api},
     demo::{self, Demos, Echo, Places, Seat},
     dialect::json::Json,
-    exchange::Io,
     permit::Permit,
     routes::Service,
     session,
     store::{DurableStore, NoStore, OpenError, Sink, Store},
+    talk::Talk,
     tls::Acceptor,
 };
 
@@ -199,8 +199,8 @@ impl Worker {
         }
     }
 
-    /// Gives a WebSocket its place, in a task of its own. `ticket` is dropped when it has left.
-    pub(crate) fn host<S: Io>(&self, seat: Seat, mut socket: WebSocket<S>, ticket: impl Unpin + 'static) {
+    /// Gives a stream of messages its place, in a task of its own. `ticket` is dropped when it has left.
+    pub(crate) fn host<S: Talk>(&self, seat: Seat, mut socket: S, ticket: impl Unpin + 'static) {
         let stop = self.common.stop.clone();
         // Tasks that own the socket and lend it: an argument of an `async fn` is kept twice in its future.
         match seat {
