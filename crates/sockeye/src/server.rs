@@ -129,8 +129,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> HttpRequest<S> {
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport.
-    pub async fn read(mut io: S, rest: Bytes, limits: &HandshakeLimits) -> Result<Self, Error> {
-        let mut reader = Some(ReadRequest::new(*limits));
+    pub async fn read(io: S, rest: Bytes, limits: &HandshakeLimits) -> Result<Self, Error> {
+        Self::read_with(ReadRequest::new(*limits), io, rest, limits).await
+    }
+
+    /// The same for a program that serves more than WebSockets: it also gets requests of HTTP/1.0, and paths of whatever
+    /// segments, and has to look at [`Request::version`] and [`is_plain_path`](crate::proto::handshake::is_plain_path)
+    /// itself. A WebSocket over HTTP/1.0 is refused by [`handshake`](Self::handshake).
+    ///
+    /// # Errors
+    /// As those of [`read`](Self::read).
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the transport.
+    pub async fn read_lenient(io: S, rest: Bytes, limits: &HandshakeLimits) -> Result<Self, Error> {
+        Self::read_with(ReadRequest::lenient(*limits), io, rest, limits).await
+    }
+
+    async fn read_with(reader: ReadRequest, mut io: S, rest: Bytes, limits: &HandshakeLimits) -> Result<Self, Error> {
+        let mut reader = Some(reader);
         let refusal = match timeout(limits.timeout, read_head(&mut io, &mut reader, rest)).await {
             Ok(Ok(Ok((request, rest)))) => return Ok(Self { request, io, rest }),
             Ok(Ok(Err(refusal))) => Some(refusal),
