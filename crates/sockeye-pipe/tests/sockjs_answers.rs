@@ -158,7 +158,7 @@ fn the_page_for_frames() {
     let page = std::str::from_utf8(answer.body()).unwrap();
     let mut at = 0;
     for part in [
-        "<!doctype html>",
+        "<!DOCTYPE html>\n<html>\n<head>\n  <meta",
         "X-UA-Compatible",
         "IE=edge",
         "text/html; charset=UTF-8",

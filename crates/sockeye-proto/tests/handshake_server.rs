@@ -3,7 +3,7 @@
 //! The names begin with the line of the list of hostile inputs, or with the section of the RFC, that a test is for.
 
 use bytes::BytesMut;
-use http::Request;
+use http::{Request, Version};
 use sockeye_proto::handshake::{
     BodyLength, HandshakeLimits, Offer, ReadRequest, Refusal, RequestProgress, Subprotocol, SubprotocolPolicy,
     is_upgrade, write_response,
@@ -45,6 +45,13 @@ fn upgrade(line: &str, replacement: &str) -> String {
         text.push_str("\r\n");
     }
     text + "\r\n"
+}
+
+fn read_lenient(head: &str) -> Result<Request<()>, Refusal> {
+    match ReadRequest::lenient(HandshakeLimits::default()).handle_input(head.as_bytes())? {
+        RequestProgress::Done { request, .. } => Ok(request),
+        RequestProgress::More(_) => panic!("the head is whole"),
+    }
 }
 
 fn offer(line: &str, replacement: &str) -> Result<Offer, Refusal> {
@@ -564,4 +571,31 @@ fn responses_of_pages() {
         "HTTP/1.1 401 Unauthorized\r\nHost: a\r\nWWW-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n"
     );
     assert_eq!(write(599, &[], ""), "HTTP/1.1 599 \r\nContent-Length: 0\r\n\r\n");
+}
+
+/// For programs that serve more than WebSockets, and look themselves.
+#[test]
+fn a_lenient_reader_takes_old_versions_and_odd_paths_and_nothing_else() {
+    for (line, path, version) in [
+        ("GET /a//b HTTP/1.1", "/a//b", Version::HTTP_11),
+        ("GET /a/./. HTTP/1.1", "/a/./.", Version::HTTP_11),
+        ("GET /a/%2e%2e/b HTTP/1.1", "/a/%2e%2e/b", Version::HTTP_11),
+        ("POST /a HTTP/1.0", "/a", Version::HTTP_10),
+    ] {
+        let request = read_lenient(&format!("{line}\r\nHost: a\r\n\r\n")).unwrap();
+        assert_eq!((request.uri().path(), request.version()), (path, version), "{line}");
+        let (status, code) = if version == Version::HTTP_10 { (505, "bad_http_version") } else { (400, "bad_target") };
+        assert_head_refused(format!("{line}\r\nHost: a\r\n\r\n"), status, code);
+    }
+    for (head, status, code) in [
+        ("GET / HTTP/1.2\r\nHost: a\r\n\r\n", 505, "bad_http_version"),
+        ("GET / HTTP/0.9\r\nHost: a\r\n\r\n", 505, "bad_http_version"),
+        ("GET / HTTP/1.0\r\n\r\n", 400, "bad_host"),
+        ("GET a HTTP/1.0\r\nHost: a\r\n\r\n", 400, "bad_target"),
+        ("GET /#a HTTP/1.0\r\nHost: a\r\n\r\n", 400, "bad_target"),
+        ("GET http://b/ HTTP/1.0\r\nHost: a\r\n\r\n", 400, "bad_target"),
+        ("POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", 400, "bad_transfer_encoding"),
+    ] {
+        assert_refused(read_lenient(head), status, code);
+    }
 }

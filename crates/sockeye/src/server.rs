@@ -130,11 +130,37 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> HttpRequest<S> {
     /// # Cancel safety
     /// Dropping the future drops the transport.
     pub fn read(
-        mut io: S,
+        io: S,
         rest: Bytes,
         limits: &HandshakeLimits,
     ) -> impl Future<Output = Result<Self, Error>> + use<S> {
-        let (mut reader, limit) = (Some(ReadRequest::new(*limits)), limits.timeout);
+        Self::read_with(ReadRequest::new(*limits), io, rest, limits.timeout)
+    }
+
+    /// The same for a program that serves more than WebSockets: it also gets requests of HTTP/1.0, and paths of whatever
+    /// segments, and has to look at [`Request::version`] and [`is_plain_path`](crate::proto::handshake::is_plain_path)
+    /// itself. A WebSocket over HTTP/1.0 is refused by [`handshake`](Self::handshake).
+    ///
+    /// # Errors
+    /// As those of [`read`](Self::read).
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the transport.
+    pub fn read_lenient(
+        io: S,
+        rest: Bytes,
+        limits: &HandshakeLimits,
+    ) -> impl Future<Output = Result<Self, Error>> + use<S> {
+        Self::read_with(ReadRequest::lenient(*limits), io, rest, limits.timeout)
+    }
+
+    fn read_with(
+        reader: ReadRequest,
+        mut io: S,
+        rest: Bytes,
+        limit: Duration,
+    ) -> impl Future<Output = Result<Self, Error>> + use<S> {
+        let mut reader = Some(reader);
         async move {
             let refusal = match timeout(limit, read_head(&mut io, &mut reader, rest)).await {
                 Ok(Ok(Ok((request, rest)))) => return Ok(Self { request, io, rest }),

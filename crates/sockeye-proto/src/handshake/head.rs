@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use bytes::Bytes;
 use bytestring::ByteString;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, Version};
 
 use super::HandshakeLimits;
 
@@ -78,6 +78,8 @@ impl HeadError {
 pub(super) enum HeadKind {
     /// Visible ASCII only: no client that people use sends anything else.
     Request,
+    /// The same, and HTTP/1.0 is as good as HTTP/1.1.
+    LenientRequest,
     /// Bytes from 0x80 are let through as RFC 9110 `obs-text`: reason phrases and cookies of servers hold them,
     /// and a refusal that cannot be read helps nobody.
     Response,
@@ -188,7 +190,7 @@ impl HeadCollector {
     }
 
     fn head_too_long(&self) -> HeadError {
-        let in_request_line = self.lines == 0 && self.kind == HeadKind::Request;
+        let in_request_line = self.lines == 0 && self.kind != HeadKind::Response;
         if in_request_line { HeadError::StartLineTooLong } else { HeadError::HeadTooLong }
     }
 
@@ -227,14 +229,15 @@ impl HeadCollector {
         let length = std::mem::take(&mut self.line_length);
         self.after_cr = false;
         if self.lines == 0 {
-            if length == 0 && self.kind == HeadKind::Request && self.taken == 2 {
+            if length == 0 && self.kind != HeadKind::Response && self.taken == 2 {
                 // RFC 9112 section 2.2: one empty line before the request line is ignored.
                 self.bytes.clear();
                 return Ok(false);
             }
             let line = self.bytes.get(..length).unwrap_or_default();
             match self.kind {
-                HeadKind::Request => check_request_line(line)?,
+                HeadKind::Request => check_request_line(line, false)?,
+                HeadKind::LenientRequest => check_request_line(line, true)?,
                 HeadKind::Response => check_status_line(line)?,
             }
         }
@@ -244,8 +247,8 @@ impl HeadCollector {
 }
 
 impl Head {
-    /// Method, request target as sent, headers.
-    pub(super) fn parse_request(&self) -> Result<(Method, ByteString, HeaderMap), HeadError> {
+    /// Method, request target as sent, version, headers.
+    pub(super) fn parse_request(&self) -> Result<(Method, ByteString, Version, HeaderMap), HeadError> {
         let (mut usual, mut many) = ([MaybeUninit::uninit(); USUAL_HEADERS], Vec::new());
         let mut request = httparse::Request::new(&mut []);
         request.parse_with_uninit_headers(&self.bytes, self.room(&mut usual, &mut many)).map_err(parse_error)?;
@@ -254,7 +257,8 @@ impl Head {
         };
         let method = Method::from_bytes(method.as_bytes()).map_err(|_| HeadError::BadStartLine)?;
         let target = self.bytes.slice_ref(target.as_bytes()).try_into().map_err(|_| HeadError::BadStartLine)?;
-        Ok((method, target, self.header_map(request.headers)?))
+        let version = if request.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
+        Ok((method, target, version, self.header_map(request.headers)?))
     }
 
     /// Status, whether the version is 1.1 (not 1.0), headers.
@@ -302,7 +306,7 @@ fn is_plain(byte: u8) -> bool {
 }
 
 /// Judges a request line as soon as it has ended, so that HTTP/0.9 and other protocols need not send a whole head.
-fn check_request_line(line: &[u8]) -> Result<(), HeadError> {
+fn check_request_line(line: &[u8], is_lenient: bool) -> Result<(), HeadError> {
     let mut parts = line.split(|&byte| byte == b' ');
     let (Some(method), Some(target), Some(version), None) = (parts.next(), parts.next(), parts.next(), parts.next())
     else {
@@ -313,6 +317,7 @@ fn check_request_line(line: &[u8]) -> Result<(), HeadError> {
     }
     match version {
         b"HTTP/1.1" => Ok(()),
+        b"HTTP/1.0" if is_lenient => Ok(()),
         [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit() => {
             Err(HeadError::BadVersion)
         }

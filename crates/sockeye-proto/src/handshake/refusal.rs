@@ -207,6 +207,7 @@ pub(super) enum Cause {
     BadContentLength,
     LengthAndEncoding,
     BadTransferEncoding,
+    TransferEncodingOfOld,
     UnknownTransferCoding,
     MethodNotAllowed,
     ConnectNeeded,
@@ -244,6 +245,7 @@ impl Cause {
             Self::BadTransferEncoding => {
                 (BAD, "bad_transfer_encoding", "Transfer-Encoding must end with chunked, once")
             }
+            Self::TransferEncodingOfOld => (BAD, "bad_transfer_encoding", "HTTP/1.0 has no Transfer-Encoding"),
             Self::UnknownTransferCoding => {
                 (StatusCode::NOT_IMPLEMENTED, "unknown_transfer_coding", "chunked is the only transfer coding here")
             }

@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use http::{Method, Request};
+use http::{Method, Request, Version, header};
 
 use super::HandshakeLimits;
 use super::fields;
@@ -28,6 +28,7 @@ use super::target;
 pub struct ReadRequest {
     /// Boxed, so that handing the state on costs a pointer, however many pieces the head comes in.
     collector: Box<HeadCollector>,
+    is_lenient: bool,
 }
 
 /// What [`ReadRequest::handle_input`] came to.
@@ -39,7 +40,8 @@ pub enum RequestProgress {
     More(ReadRequest),
     /// The head is whole and sound.
     Done {
-        /// The request. Its URI is path and query, its version HTTP/1.1.
+        /// The request. Its URI is path and query, its version HTTP/1.1, unless it was read by
+        /// [`lenient`](ReadRequest::lenient).
         request: Request<()>,
         /// The input after the head: a body for a page's request, frames for an upgrade.
         rest: Bytes,
@@ -49,7 +51,13 @@ pub enum RequestProgress {
 impl ReadRequest {
     /// Begins with nothing read.
     pub fn new(limits: HandshakeLimits) -> Self {
-        Self { collector: Box::new(HeadCollector::new(HeadKind::Request, limits)) }
+        Self { collector: Box::new(HeadCollector::new(HeadKind::Request, limits)), is_lenient: false }
+    }
+
+    /// The same for a program that serves more than WebSockets: it also gets requests of HTTP/1.0, and paths of whatever
+    /// segments, and has to look at [`Request::version`] and [`is_plain_path`](super::is_plain_path) itself.
+    pub fn lenient(limits: HandshakeLimits) -> Self {
+        Self { collector: Box::new(HeadCollector::new(HeadKind::LenientRequest, limits)), is_lenient: true }
     }
 
     /// Takes the next input.
@@ -61,9 +69,10 @@ impl ReadRequest {
     pub fn handle_input(mut self, input: &[u8]) -> Result<RequestProgress, Refusal> {
         match self.collector.push(input)? {
             None => Ok(RequestProgress::More(self)),
-            Some((head, rest)) => {
-                Ok(RequestProgress::Done { request: request(&head)?, rest: Bytes::copy_from_slice(rest) })
-            }
+            Some((head, rest)) => Ok(RequestProgress::Done {
+                request: request(&head, self.is_lenient)?,
+                rest: Bytes::copy_from_slice(rest),
+            }),
         }
     }
 
@@ -80,18 +89,23 @@ impl ReadRequest {
     }
 }
 
-fn request(head: &Head) -> Result<Request<()>, Cause> {
-    let (method, target, headers) = head.parse_request()?;
+fn request(head: &Head, is_lenient: bool) -> Result<Request<()>, Cause> {
+    let (method, target, version, headers) = head.parse_request()?;
     // Neither has a meaning here, and a `CONNECT` has a target of its own form.
     if method == Method::CONNECT || method == Method::TRACE {
         return Err(Cause::MethodNotAllowed);
     }
     let host = fields::host(&headers)?;
     fields::body_length(&headers)?;
-    let uri = target::normalise(target, host.to_str().map_err(|_| Cause::BadHost)?)?;
+    // HTTP/1.0 has no chunks (RFC 9112 section 6.1).
+    if version == Version::HTTP_10 && headers.contains_key(header::TRANSFER_ENCODING) {
+        return Err(Cause::TransferEncodingOfOld);
+    }
+    let uri = target::normalise(target, host.to_str().map_err(|_| Cause::BadHost)?, is_lenient)?;
     let mut request = Request::new(());
     *request.method_mut() = method;
     *request.uri_mut() = uri;
+    *request.version_mut() = version;
     *request.headers_mut() = headers;
     Ok(request)
 }

@@ -9,15 +9,16 @@ use super::refusal::Cause;
 /// Turns a request target into a `Uri` of path and query.
 ///
 /// A route must mean the same to whoever reads it, so a path that decodes to dot segments, empty segments, `\` or
-/// control characters is refused, not repaired. The query is the application's: it only has to be what a `Uri` takes.
-pub(super) fn normalise(target: ByteString, host: &str) -> Result<Uri, Cause> {
+/// control characters is refused, not repaired; `is_lenient` leaves that to the caller. The query is the
+/// application's: it only has to be what a `Uri` takes.
+pub(super) fn normalise(target: ByteString, host: &str, is_lenient: bool) -> Result<Uri, Cause> {
     // The Uri type would drop a fragment in silence.
     if target.contains('#') {
         return Err(Cause::BadTarget);
     }
     let path_and_query = if target.starts_with('/') { target } else { absolute_form(&target, host)?.into() };
     let path = path_and_query.split_once('?').map_or(&*path_and_query, |(path, _)| path);
-    if !is_plain_path(path) {
+    if !is_lenient && !is_plain_path(path) {
         return Err(Cause::BadTarget);
     }
     Uri::from_maybe_shared(path_and_query.into_bytes()).map_err(|_| Cause::BadTarget)
@@ -112,7 +113,7 @@ mod tests {
             ("http://example.org/ws?x", "/ws?x"),
             ("HTTPS://EXAMPLE.org?x", "/?x"),
         ] {
-            let uri = normalise(target.into(), "example.org").unwrap_or_else(|_| panic!("{target}"));
+            let uri = normalise(target.into(), "example.org", false).unwrap_or_else(|_| panic!("{target}"));
             assert_eq!(uri.to_string(), expected, "{target}");
         }
     }
@@ -162,7 +163,7 @@ mod tests {
             "ws://example.org/",
             "javascript:alert(1)",
         ] {
-            assert!(normalise(target.into(), "example.org").is_err(), "{target}");
+            assert!(normalise(target.into(), "example.org", false).is_err(), "{target}");
         }
     }
 }
