@@ -129,11 +129,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> HttpRequest<S> {
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport.
-    pub fn read(
-        io: S,
-        rest: Bytes,
-        limits: &HandshakeLimits,
-    ) -> impl Future<Output = Result<Self, Error>> + use<S> {
+    pub fn read(io: S, rest: Bytes, limits: &HandshakeLimits) -> impl Future<Output = Result<Self, Error>> + use<S> {
         Self::read_with(ReadRequest::new(*limits), io, rest, limits.timeout)
     }
 
