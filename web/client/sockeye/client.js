@@ -49,6 +49,10 @@ export class Client extends Emitter {
     return this.#connection.state;
   }
 
+  get transport() {
+    return this.state.name === 'open' ? this.state.transport : undefined;
+  }
+
   /** @type {Api.Client['subscribe']} */
   subscribe(channel, options = {}) {
     if (typeof channel !== 'string' || channel === '') throw new TypeError('a channel has a name');

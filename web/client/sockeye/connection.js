@@ -1,14 +1,18 @@
 /** One connection after the other, the commands on it, and when to try again. Knows nothing of channels. */
 
 import { address, batches, encode, isCount, isLoopback, isObject, parse, readError, readPause } from './border.js';
+import { Climb } from './climb.js';
 import { SockeyeError, deferred } from './events.js';
-import { CLOSED_AS, CONNECT_DEADLINE_MS, FINAL, PING_MARGIN_MS, PROBE_MS, PROTOCOL, STABLE_AFTER_MS, TIMEOUT_MS, VOLATILE_BACKLOG_BYTES, backoff } from './limits.js';
+import { Ladder } from './ladder.js';
+import { CLOSED_AS, CONNECT_DEADLINE_MS, FINAL, PING_MARGIN_MS, PROBE_MS, STABLE_AFTER_MS, SWITCH_WITHIN_MS, TIMEOUT_MS, VOLATILE_BACKLOG_BYTES, backoff } from './limits.js';
 import { watchPage } from './page.js';
 
 /** @import * as Api from '../sockeye.d.ts' */
-/** @import { ConnectOptions, State, WebSocketLike } from '../sockeye.d.ts' */
+/** @import { ConnectOptions, State } from '../sockeye.d.ts' */
 /** @import { Json } from './border.js' */
+/** @import { CloseEventLike } from './conversation.js' */
 /** @import { Deferred } from './events.js' */
+/** @import { Dial } from './ladder.js' */
 /** @typedef {ReturnType<typeof setTimeout>} Timer */
 
 /**
@@ -22,7 +26,7 @@ import { watchPage } from './page.js';
  * @property {Done} done
  *
  * @typedef {object} Attempt from dialling to the end of that connection
- * @property {WebSocketLike | undefined} socket
+ * @property {Dial | undefined} socket
  * @property {Timer | undefined} deadline
  * @property {number | undefined} openSince
  * @property {Api.CloseInfo | undefined} bye what the server said before it closed
@@ -73,6 +77,10 @@ export class Connection {
   #refreshedAt = 0;
   /** @type {Timer | undefined} */
   #quiet;
+  #ladder;
+  #climb;
+  /** A better connection, which takes over when nothing is on its way on this one. @type {{ dial: Dial, greeting: Json, timer: Timer } | undefined} */
+  #better;
 
   /** @param {string | { readonly href: string }} url @param {ConnectOptions} options @param {Handlers} handlers */
   constructor(url, options, handlers) {
@@ -80,7 +88,11 @@ export class Connection {
     this.#options = options;
     this.#handlers = handlers;
     this.#token = options.token;
-    if (!this.#constructorOf()) throw new TypeError('no global WebSocket here: pass one as the option WebSocket');
+    this.#ladder = new Ladder(this.#url, options);
+    this.#climb = new Climb(this.#ladder, {
+      prove: (dial, proved) => this.#prove(dial, proved),
+      ready: (dial, greeting) => this.#climbed(dial, greeting),
+    }, options.climbAfter);
   }
 
   get state() {
@@ -191,14 +203,13 @@ export class Connection {
 
   /** @param {Attempt} attempt */
   #dial(attempt) {
-    /** @type {WebSocketLike} */
-    let socket;
-    try {
-      socket = new (this.#constructorOf())(this.#url.href, [PROTOCOL]);
-    } catch (cause) {
-      this.#handlers.onError(new SockeyeError('disconnected', 'no WebSocket could be made', { cause }));
-      return this.#attempt === attempt ? this.#lost({ code: 1006, reason: 'no WebSocket could be made' }) : undefined;
-    }
+    const socket = this.#ladder.dial();
+    this.#listen(attempt, socket);
+    socket.start();
+  }
+
+  /** @param {Attempt} attempt @param {Dial} socket */
+  #listen(attempt, socket) {
     attempt.socket = socket;
     // Late events of an older socket change nothing.
     const ifCurrent = (/** @type {(event: any) => void} */ run) => (/** @type {any} */ event) => {
@@ -206,9 +217,10 @@ export class Connection {
     };
     socket.onopen = ifCurrent(() => this.#greet(attempt));
     socket.onmessage = ifCurrent((event) => this.#heard(attempt, event.data));
-    socket.onclose = ifCurrent((event) => this.#lost({ code: event.code ?? 1006, reason: event.reason ?? '' }));
-    // Says nothing that the close does not; but without a listener some implementations throw.
-    socket.onerror = () => {};
+    socket.onclose = ifCurrent((/** @type {CloseEventLike} */ { code, reason, retryAfter }) => {
+      this.#askedToWait(readPause(retryAfter) ?? 0);
+      this.#lost({ code, reason });
+    });
   }
 
   /**
@@ -216,13 +228,16 @@ export class Connection {
    * @param {Attempt} attempt
    */
   #greet(attempt) {
-    const hello = { connect: { token: this.#token, client: this.#options.name } };
-    const command = this.#register(hello, CONNECT_DEADLINE_MS, false, (error, ok) => {
+    const command = this.#register(this.#hello(), CONNECT_DEADLINE_MS, false, (error, ok) => {
       if (this.#attempt !== attempt) return;
       if (error) this.#refused(error);
       else this.#greeted(attempt, ok);
     });
     this.#transmit(command);
+  }
+
+  #hello() {
+    return { connect: { token: this.#token, client: this.#options.name } };
   }
 
   /** @param {Attempt} attempt @param {Json} ok */
@@ -231,13 +246,60 @@ export class Connection {
     attempt.openSince = Date.now();
     this.#keepAlive(ok.ping_every_ms);
     const session = typeof ok.session === 'string' ? ok.session : '';
-    this.#enter({ name: 'open', session, user: typeof ok.user === 'string' ? ok.user : undefined });
+    this.#enter({ name: 'open', session, user: typeof ok.user === 'string' ? ok.user : undefined, transport: attempt.socket?.transport ?? 'websocket' });
     if (this.#attempt !== attempt) return;
     this.#handlers.onOpen();
     for (const command of this.#commands) {
       if (command.id === undefined) this.#transmit(command);
     }
     this.#opening.resolve();
+    if (this.#attempt === attempt) this.#climb.start();
+  }
+
+  // A better transport.
+
+  /** @param {Dial} dial @param {(greeting: Json) => void} proved */
+  #prove(dial, proved) {
+    dial.onmessage = ({ data }) => {
+      const reply = parse(data);
+      if (isObject(reply) && reply.id === 1 && isObject(reply.ok)) proved(reply.ok);
+      else if (isObject(reply) && (reply.error || reply.bye)) dial.close(1000);
+    };
+    dial.send(`{"id":1,${encode(this.#hello())}`);
+  }
+
+  /** @param {Dial} dial @param {Json} greeting */
+  #climbed(dial, greeting) {
+    const timer = setTimeout(() => this.#switch(), SWITCH_WITHIN_MS);
+    this.#better = { dial, greeting, timer };
+    dial.onclose = () => {
+      if (this.#better?.dial !== dial) return;
+      this.#leaveBetter();
+      this.#climb.start();
+    };
+    if (this.#sent.size === 0) this.#switch();
+  }
+
+  #leaveBetter() {
+    const better = this.#better;
+    this.#better = undefined;
+    clearTimeout(better?.timer);
+    return better;
+  }
+
+  /** As a break and a reconnect, but that the next connection is there already. What was on its way is asked again. */
+  #switch() {
+    const better = this.#leaveBetter();
+    if (!better) return;
+    this.#flush();
+    this.#drop(new SockeyeError('disconnected', 'another transport'));
+    if (this.#isClosed() || this.#attempt) return better.dial.close(1000);
+    this.#ladder.adopt(better.dial);
+    /** @type {Attempt} */
+    const attempt = { socket: undefined, deadline: undefined, openSince: undefined, bye: undefined };
+    this.#attempt = attempt;
+    this.#listen(attempt, better.dial);
+    this.#greeted(attempt, better.greeting);
   }
 
   /** @param {SockeyeError} error */
@@ -285,6 +347,8 @@ export class Connection {
     this.#attempt = undefined;
     clearTimeout(attempt.deadline);
     clearTimeout(this.#quiet);
+    this.#climb.stop();
+    this.#leaveBetter()?.dial.close(1000);
     this.#outbox = [];
     this.#probing = false;
     // Where it is closed already, this does nothing.
@@ -327,6 +391,7 @@ export class Connection {
     if (command.id !== undefined) this.#sent.delete(command.id);
     clearTimeout(command.timer);
     command.done(error, ok);
+    if (this.#better && this.#sent.size === 0) this.#switch();
   }
 
   /** What is written in one turn leaves together. @param {string} text */
@@ -334,15 +399,20 @@ export class Connection {
     if (this.#outbox.push(text) > 1) return;
     const attempt = this.#attempt;
     queueMicrotask(() => {
-      if (this.#attempt !== attempt || !attempt?.socket) return;
-      for (const message of batches(this.#outbox.splice(0))) {
-        try {
-          attempt.socket.send(message);
-        } catch {
-          // It is closing: the event that follows says so, and what was not answered is dealt with there.
-        }
-      }
+      if (this.#attempt === attempt) this.#flush();
     });
+  }
+
+  #flush() {
+    const socket = this.#attempt?.socket;
+    if (!socket) return;
+    for (const message of batches(this.#outbox.splice(0))) {
+      try {
+        socket.send(message);
+      } catch {
+        // It is closing: the event that follows says so, and what was not answered is dealt with there.
+      }
+    }
   }
 
   /** @param {Attempt} attempt @param {unknown} data */
@@ -453,7 +523,9 @@ export class Connection {
 
   #online() {
     this.#halts.delete('offline');
-    // Perhaps on another network, where the old connection leads nowhere.
+    // Perhaps on another network, where the old connection leads nowhere, and a better transport than here may.
+    this.#ladder.moved();
+    this.#climb.hurry();
     if (this.#state.name === 'open') this.#probe(PROBE_MS);
     else this.#hurry();
   }
@@ -489,11 +561,6 @@ export class Connection {
   /** Asked after listeners were called, who may have closed it. */
   #isClosed() {
     return this.#state.name === 'closed';
-  }
-
-  #constructorOf() {
-    const given = this.#options.WebSocket ?? globalThis.WebSocket;
-    return /** @type {new (url: string, protocols: string[]) => WebSocketLike} */ (given);
   }
 
   /** @param {State} state */
