@@ -91,6 +91,8 @@ export class Conversation {
 
   async #listen() {
     let quietSince = Date.now();
+    /** @type {CloseEventLike['verdict']} */
+    let verdict;
     for (let failures = 0; !this.#isClosed(); failures++) {
       const receiver = new AbortController();
       this.#receiver = receiver;
@@ -103,10 +105,13 @@ export class Conversation {
       };
       this.#watch();
       const started = Date.now();
+      verdict = 'cut';
       try {
-        await this.#receive(this.#address(this.#path, { received: before }), receiver.signal, heard);
+        await unlessAborted(this.#receive(this.#address(this.#path, { received: before }), receiver.signal, heard), receiver.signal);
       } catch (error) {
         if (!this.#isClosed() && this.#hasFailed(error)) return;
+        // That nobody answers is an outage.
+        if (!hasHeard && !(error instanceof BadAnswer) && !receiver.signal.aborted) verdict = undefined;
       }
       receiver.abort();
       if (this.#isClosed()) return;
@@ -117,7 +122,7 @@ export class Conversation {
         failures = Date.now() - started > 100 || this.#received > before ? -1 : failures;
         quietSince = Date.now();
       }
-      if (Date.now() - quietSince >= RESUME_WITHIN_MS) return this.#fail({ code: 1006, reason: 'cut', verdict: 'cut' });
+      if (Date.now() - quietSince >= RESUME_WITHIN_MS) return this.#fail({ code: 1006, reason: 'cut', verdict });
       if (failures >= 0) await this.#rest(Math.min(1000, 100 * 2 ** failures));
     }
   }
@@ -291,6 +296,17 @@ export class Conversation {
     }
     return url.href;
   }
+}
+
+/**
+ * Not every runtime ends a read when it is aborted just as the response has ended.
+ * @param {Promise<void>} promise @param {AbortSignal} signal @returns {Promise<void>}
+ */
+function unlessAborted(promise, signal) {
+  return new Promise((resolve, reject) => {
+    signal.addEventListener('abort', () => resolve(), { once: true });
+    promise.then(resolve, reject);
+  });
 }
 
 /** A word to the server that outlives the page. @param {string} url */

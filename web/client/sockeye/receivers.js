@@ -6,7 +6,7 @@
  */
 
 import { parse } from './border.js';
-import { RECEIVE_LIMIT, REFUSAL_LENGTH } from './limits.js';
+import { FALLBACK_AFTER_MS, RECEIVE_LIMIT, REFUSAL_LENGTH } from './limits.js';
 
 /** The answer was not what was asked for. */
 export class BadAnswer extends Error {
@@ -22,7 +22,7 @@ export class BadAnswer extends Error {
 
 /** Lines of one response that goes on. @type {Receive} */
 export async function receiveStream(url, signal, heard) {
-  const response = await ask(url, signal);
+  const response = await atOnce(ask(url, signal));
   const reader = response.body?.getReader();
   if (!reader) throw new BadAnswer(response.status, 'no body');
   const decoder = new TextDecoder();
@@ -62,6 +62,23 @@ export async function receivePoll(url, signal, heard) {
   if (!Array.isArray(frames)) throw new BadAnswer(response.status, 'not a list');
   if (frames.length === 0) heard();
   for (const frame of frames) heard(JSON.stringify(frame));
+}
+
+/**
+ * The head of a stream comes at once, or something on the way holds it back.
+ * @template T @param {Promise<T>} response @returns {Promise<T>}
+ */
+async function atOnce(response) {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new BadAnswer(0, 'held back')), FALLBACK_AFTER_MS);
+  });
+  try {
+    return /** @type {T} */ (await Promise.race([response, late]));
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 /** @param {string} url @param {AbortSignal} signal */
