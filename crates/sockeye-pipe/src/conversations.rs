@@ -109,7 +109,7 @@ impl<K: Clone + Eq + Hash + Ord, T> Conversations<K, T> {
             return Err(OpenError::TooMany);
         }
         let of_binding = self.of_binding.get(&binding.digest()).copied().unwrap_or_default();
-        if of_binding >= self.limits.max_open_of_binding {
+        if of_binding >= self.limits.max_open_of_binding && !binding.is_many() {
             return Err(OpenError::TooManyOfBinding);
         }
         self.of_binding.insert(binding.digest(), of_binding.saturating_add(1));
@@ -130,7 +130,7 @@ impl<K: Clone + Eq + Hash + Ord, T> Conversations<K, T> {
     /// # Errors
     /// There is none, or none for this binding.
     pub fn find(&mut self, now: Instant, name: &K, binding: &Binding) -> Result<&mut T, Missing> {
-        if self.guesses.are_too_many(now, binding, &self.limits) {
+        if !binding.is_many() && self.guesses.are_too_many(now, binding, &self.limits) {
             return Err(Missing::TooManyGuesses);
         }
         // Looked up twice, since a reference that is returned on one path is borrowed on all.

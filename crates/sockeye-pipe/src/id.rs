@@ -18,7 +18,10 @@ pub struct BadConversationId;
 ///
 /// What goes into it is the caller's decision; an address changes when a phone does. Two are compared in constant time.
 #[derive(Clone, Copy)]
-pub struct Binding([u8; 32]);
+pub struct Binding {
+    digest: [u8; 32],
+    is_many: bool,
+}
 
 impl ConversationId {
     /// From 16 random bytes.
@@ -64,17 +67,27 @@ impl Binding {
     /// From a digest.
     #[must_use]
     pub fn new(digest: [u8; 32]) -> Self {
-        Self(digest)
+        Self { digest, is_many: false }
+    }
+
+    /// From a digest that many have, as behind a proxy all have its address: the bounds of one binding do not hold for it.
+    #[must_use]
+    pub fn of_many(digest: [u8; 32]) -> Self {
+        Self { digest, is_many: true }
     }
 
     pub(crate) fn digest(&self) -> [u8; 32] {
-        self.0
+        self.digest
+    }
+
+    pub(crate) fn is_many(&self) -> bool {
+        self.is_many
     }
 }
 
 impl PartialEq for Binding {
     fn eq(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
+        self.digest.ct_eq(&other.digest).into()
     }
 }
 

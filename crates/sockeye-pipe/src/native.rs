@@ -7,23 +7,45 @@
 //! the protocol's objects, not these two, and say with the next receiver how many they have got
 //! ([`Resume::After`](crate::Resume::After)).
 //!
+//! What the client says is an array of JSON: a string is a message with its text, anything else is a message as it stands
+//! there ([`messages`]).
+//!
 //! | transport | one frame | heartbeat |
 //! | --- | --- | --- |
 //! | [`Transport::Events`] | for each message an event, whose id [`parse_last_event_id`] reads | a comment |
 //! | [`Transport::Stream`] | each message on a line | an empty line |
 //! | [`Transport::Poll`] | a JSON array | `[]` |
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use bytes::Bytes;
+use bytestring::ByteString;
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, IgnoredAny, SeqAccess, Visitor},
+};
+use serde_json::value::RawValue;
 
 use crate::{
     ConversationId, Farewell, Frame, Framing, ReceiverKind,
+    sockjs::Element,
     sse::{self, json_string},
 };
 
 /// Bytes after which a stream ends and its client comes back: 1 MiB. Some clients keep the whole of a response in
 /// memory.
 pub const STREAM_LIMIT: usize = 1024 * 1024;
+
+/// Messages that one request may bring.
+pub const MAX_MESSAGES: usize = 1024;
+
+/// Why a body is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadMessages {
+    /// It is no array of JSON.
+    Broken,
+    /// It brings more than [`MAX_MESSAGES`].
+    TooMany,
+}
 
 /// How frames leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +96,71 @@ pub fn parse_last_event_id(text: &str) -> Option<(ConversationId, u64)> {
     let (id, count) = text.split_once(':')?;
     let is_number = count.bytes().all(|byte| byte.is_ascii_digit());
     Some((id.parse().ok()?, count.parse().ok().filter(|_| is_number)?))
+}
+
+/// The messages in the body of a request.
+///
+/// ```
+/// use sockeye_pipe::native::messages;
+/// let said = messages(br#"[{"id":1,"ping":{}}, "any \"text\""]"#)?;
+/// assert_eq!(said, [r#"{"id":1,"ping":{}}"#, r#"any "text""#]);
+/// # Ok::<(), sockeye_pipe::native::BadMessages>(())
+/// ```
+///
+/// # Errors
+/// It is no array, or a long one.
+pub fn messages(body: &[u8]) -> Result<Vec<ByteString>, BadMessages> {
+    let text = std::str::from_utf8(body).map_err(|_| BadMessages::Broken)?;
+    let Messages(messages) = serde_json::from_str(text).map_err(|_| BadMessages::Broken)?;
+    messages.ok_or(BadMessages::TooMany)
+}
+
+impl fmt::Display for BadMessages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Broken => "expected a JSON array of messages",
+            Self::TooMany => "at most 1,024 messages come in one request",
+        })
+    }
+}
+
+impl std::error::Error for BadMessages {}
+
+/// `None` if there are too many.
+struct Messages(Option<Vec<ByteString>>);
+
+impl<'de> Deserialize<'de> for Messages {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(MessagesVisitor)
+    }
+}
+
+struct MessagesVisitor;
+
+impl<'de> Visitor<'de> for MessagesVisitor {
+    type Value = Messages;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Messages, A::Error> {
+        let mut messages = Vec::new();
+        while messages.len() < MAX_MESSAGES {
+            let Some(raw) = elements.next_element::<&RawValue>()? else { return Ok(Messages(Some(messages))) };
+            messages.push(if raw.get().starts_with('"') {
+                let Element(text) = serde_json::from_str(raw.get()).map_err(de::Error::custom)?;
+                text
+            } else {
+                ByteString::from(raw.get())
+            });
+        }
+        let mut is_more = false;
+        while elements.next_element::<IgnoredAny>()?.is_some() {
+            is_more = true;
+        }
+        Ok(Messages((!is_more).then_some(messages)))
+    }
 }
 
 impl Framing for Wire {

@@ -27,8 +27,8 @@ pub use mistake::{Mistake, Mistakes, Place};
 pub use print::{default_file, reference, variables};
 pub use schema::{
     Anonymous, ApiSection, CallsSection, Config, DemosSection, Durability, HubSection, IoUring, LimitsSection,
-    NamespaceOptions, NamespaceTable, OriginsSection, PageSection, ServerSection, SessionSection, Slow, StoreSection,
-    TlsSection, When, Who,
+    NamespaceOptions, NamespaceTable, OriginsSection, PageSection, PipesSection, ServerSection, SessionSection, Slow,
+    StoreSection, TlsSection, When, Who,
 };
 pub use secret::{Secret, SecretsFile};
 
@@ -83,6 +83,8 @@ pub struct ServerOptions {
     pub session: SessionLimits,
     /// Where durable channels are kept. `None`, the default, is nowhere: what is done with one is `unavailable`.
     pub store: Option<StorePlace>,
+    /// Conversations over HTTP, for clients that WebSockets do not reach.
+    pub pipes: PipeOptions,
     /// What clients can `call`. Default: nothing.
     pub calls: Calls,
     /// The keys of the HTTP API under `/api/`. Without one, the default, there is none.
@@ -114,6 +116,7 @@ impl ServerOptions {
             rules: None,
             hub: HubOptions::default(),
             session: SessionLimits::default(),
+            pipes: PipeOptions::default(),
             store: None,
             calls: Calls::default(),
             api_keys: Vec::new(),
@@ -158,6 +161,41 @@ impl Default for SessionLimits {
             commands_refused: 1_000,
             soft_output: 256 * 1024,
             hard_output: 1024 * 1024,
+        }
+    }
+}
+
+/// Conversations over HTTP, and their bounds.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PipeOptions {
+    /// Whether there are any. Default: yes.
+    pub enabled: bool,
+    /// How many there can be at a time. Default: 100,000.
+    pub max_open: usize,
+    /// How many of one address (IPv4) or /64 network (IPv6), where [`Admission`] counts those. Default: 1,000.
+    pub per_address: u32,
+    /// Bytes of a request that brings messages, and of those that wait for the session. Default: 1 MiB.
+    pub max_body: usize,
+    /// How long a conversation waits for its client to come back, and how long one that is over can be heard. Default: 5 s.
+    pub linger: Duration,
+    /// A client that was told nothing for so long is told that the conversation is still there. Default: 25 s.
+    pub heartbeat: Duration,
+    /// Bytes after which a response ends and its client comes back: some clients keep the whole of a response in memory.
+    /// Default: 1 MiB.
+    pub response_limit: usize,
+}
+
+impl Default for PipeOptions {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            max_open: 100_000,
+            per_address: 1_000,
+            max_body: 1024 * 1024,
+            linger: Duration::from_secs(5),
+            heartbeat: Duration::from_secs(25),
+            response_limit: 1024 * 1024,
         }
     }
 }

@@ -1,6 +1,8 @@
 //! One TCP connection while it speaks HTTP: pages are answered, a WebSocket leaves for its demo.
 use std::{
+    any::Any,
     io::{self, Cursor},
+    pin::Pin,
     time::Duration,
 };
 
@@ -27,6 +29,7 @@ use crate::{
     api::http1::{self, Answered},
     http2::{self, PREFACE},
     pages,
+    pipe::{self, Answer, Streaming, http1::Writing},
     routes::Routes,
     tls::{self, Acceptor},
     worker::Worker,
@@ -50,13 +53,13 @@ pub(crate) async fn serve(stream: TcpStream, worker: Worker, ticket: Ticket) {
     let limits = worker.handshake_limits();
     let ended = match worker.tls() {
         None => match sniff(stream, until(deadline, limits)).await {
-            Ok(Start::Http1(stream, start)) => exchange(stream, start, &worker, ticket, deadline).await,
+            Ok(Start::Http1(stream, start)) => exchange(stream, start, &worker, ticket, (deadline, 1)).await,
             Ok(Start::Http2(stream)) => return http2::spawn(stream, worker, ticket, deadline),
             Err(error) => Err(error),
         },
         Some(tls) => match encrypt(stream, tls, until(deadline, limits)).await {
             Ok(stream) if tls::is_http2(&stream) => return http2::spawn(stream, worker, ticket, deadline),
-            Ok(stream) => exchange(stream, Bytes::new(), &worker, ticket, deadline).await,
+            Ok(stream) => exchange(stream, Bytes::new(), &worker, ticket, (deadline, 1)).await,
             Err(error) => Err(error),
         },
     };
@@ -139,13 +142,31 @@ async fn exchange(
     start: Bytes,
     worker: &Worker,
     ticket: Ticket,
-    deadline: Instant,
+    (deadline, first): (Instant, usize),
 ) -> Result<(), Error> {
     let mut rest = start;
     let mut limits = until(deadline, worker.handshake_limits());
-    for served in 1..=MAX_REQUESTS {
+    for served in first..=MAX_REQUESTS {
         let http = HttpRequest::read(stream, rest, &limits).await?;
         limits = worker.handshake_limits();
+        if let Some(begun) = pipe::begin(http.request(), ticket.address(), worker) {
+            let last = wants_close(http.request()) || served == MAX_REQUESTS;
+            let (request, mut io, read) = http.into_parts();
+            let (answer, read) = pipe::http1::answer(&request, &mut io, read, begun, worker).await?;
+            let response = match answer {
+                Answer::Full(response) => response,
+                Answer::Stream(answer) => {
+                    let next = (!last).then_some(served + 1);
+                    stream_on(io, answer, read.unwrap_or_default(), worker, ticket, next);
+                    return Ok(());
+                }
+            };
+            let Some(next) = give(&mut io, Answered { response, rest: read }, last, limits.timeout).await? else {
+                break;
+            };
+            (stream, rest) = (io, next);
+            continue;
+        }
         if http.is_upgrade() {
             return upgrade(http, worker, ticket).await;
         }
@@ -169,6 +190,61 @@ async fn exchange(
         }
     }
     Ok(())
+}
+
+/// Writes a response that takes its time in a task of its own: this one has the size of an HTTP exchange, and ends when the server
+/// stops. Then the connection goes on with its `next` request, if there may be one.
+fn stream_on(
+    stream: impl Io,
+    mut answer: Streaming,
+    ahead: Bytes,
+    worker: &Worker,
+    ticket: Ticket,
+    next: Option<usize>,
+) {
+    set_nodelay(&stream);
+    if next.is_none() {
+        answer.head.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    let time = worker.handshake_limits().timeout;
+    let (worker, writing) = (worker.clone(), Writing::new(stream, answer, ahead, time));
+    worker.tasks.clone().spawn_local(async move {
+        let ended = match writing.await {
+            Ok((mut stream, _)) if next.is_none() || worker.stop().is_cancelled() => {
+                // TLS says its own goodbye, without which the answer could have been cut short by somebody else.
+                timeout(time, stream.shutdown()).await.unwrap_or_else(|late| Err(late.into())).map_err(Error::from)
+            }
+            Ok((stream, ahead)) => go_on(stream, ahead, worker, ticket, next.unwrap_or(MAX_REQUESTS)).await,
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = ended {
+            debug!(code = error.code(), "connection ended: {error}");
+        }
+    });
+}
+
+/// In a box, as the first requests are.
+fn go_on(
+    stream: impl Io,
+    start: Bytes,
+    worker: Worker,
+    ticket: Ticket,
+    next: usize,
+) -> Pin<Box<dyn Future<Output = Result<(), Error>>>> {
+    Box::pin(async move {
+        let deadline = Instant::now() + worker.handshake_limits().timeout;
+        let stop = worker.stop().clone();
+        stop.run_until_cancelled(exchange(stream, start, &worker, ticket, (deadline, next))).await.unwrap_or(Ok(()))
+    })
+}
+
+/// What is written to a client that waits for it leaves at once.
+fn set_nodelay(stream: &dyn Any) {
+    let tls = stream.downcast_ref::<Box<TlsStream<TcpStream>>>().map(|stream| stream.get_ref().0);
+    if let Some(stream) = stream.downcast_ref::<TcpStream>().or(tls) {
+        // A socket on which that fails, fails.
+        let _ = stream.set_nodelay(true);
+    }
 }
 
 /// Gives an answer of the API, and what was read beyond the request if another may follow.

@@ -34,6 +34,7 @@ use crate::{
     api::{Api, BODY_TIMEOUT, MAX_BODY, Refused, http1, without_body},
     dialect::ErrorCode,
     exchange::{Io, answer},
+    pipe::{self, http2::Outgoing},
     worker::Worker,
 };
 
@@ -55,7 +56,7 @@ struct Visit {
     ticket: Ticket,
 }
 
-/// One WebSocket of a visit, until dropped.
+/// One WebSocket of a visit, or one response that is written for a while, until dropped.
 #[derive(Debug)]
 struct Place(Arc<Visit>);
 
@@ -74,9 +75,13 @@ async fn serve(stream: impl Io, worker: &Worker, ticket: Ticket, deadline: Insta
         let (worker, visit) = (worker.clone(), Arc::clone(&visit));
         async move {
             let api = worker.api(request.uri().path()).filter(|_| request.method() != Method::CONNECT).cloned();
+            if let Some(begun) = pipe::begin(&request, visit.ticket.address(), &worker) {
+                let held = Box::new(Place::of(&visit));
+                return Ok(pipe::http2::answer(request.into_body(), begun, held, &worker).await);
+            }
             Ok::<_, Infallible>(match api {
-                Some(api) => call(request, &api, visit.ticket.address(), &worker).await.map(Full::new),
-                None => respond(request, &worker, &visit).await,
+                Some(api) => call(request, &api, visit.ticket.address(), &worker).await.map(Outgoing::full),
+                None => respond(request, &worker, &visit).await.map(Outgoing::Full),
             })
         }
     });

@@ -4,7 +4,8 @@
 //! listen ──accepted TCP──▶ (tls) ──▶ exchange ──upgrade──▶ session, dialect ──▶ hub ──▶ other workers, store
 //!    │ admission                │          │               └─▶ demo::{echo, chat, cursors}
 //!    │                          │          ├──plain GET──▶ pages
-//!    │                          │          └──/api/…────▶ api ──▶ hub
+//!    │                          │          ├──/api/…────▶ api ──▶ hub
+//!    │                          │          └──/ws/poll…─▶ pipe ──▶ session, demos, as over a WebSocket
 //!    │                          └─▶ http2 ──(each stream: the same)
 //!    └ one worker a core, each with its own listener, its own connections and its own hub
 //! ```
@@ -24,15 +25,17 @@ mod http2;
 mod listen;
 mod pages;
 mod permit;
+mod pipe;
 mod routes;
 mod session;
 pub mod store;
+mod talk;
 mod tls;
 mod worker;
 
 pub use api::{ApiKey, BadKey};
 pub use calls::{Call, CallError, Calls};
-pub use config::{Admission, ServerOptions, SessionLimits, StorePlace};
+pub use config::{Admission, PipeOptions, ServerOptions, SessionLimits, StorePlace};
 pub use listen::{Server, StartError};
 pub use routes::{Demo, Site};
 /// What [`ServerOptions::namespaces`] and [`ServerOptions::hub`] are made of.

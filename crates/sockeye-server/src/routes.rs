@@ -51,6 +51,15 @@ pub(crate) enum Service {
     Demo(Demo),
 }
 
+impl Service {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Hub => "hub",
+            Self::Demo(demo) => demo.name(),
+        }
+    }
+}
+
 /// Which of its paths a server answers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Routes {
@@ -68,6 +77,14 @@ impl Routes {
             (Site::Server, "/ws") => Some(Service::Hub),
             _ => self.demo(path).map(Service::Demo),
         }
+    }
+
+    /// The service whose conversations over HTTP this path is for, and which part of them it is: what stands behind the path
+    /// of the WebSocket.
+    pub(crate) fn beside(self, path: &str) -> Option<(Service, &str)> {
+        let (before, part) = path.rsplit_once('/')?;
+        let service = self.socket(if before.is_empty() { "/" } else { before })?;
+        Some((service, part))
     }
 
     fn demo(self, path: &str) -> Option<Demo> {

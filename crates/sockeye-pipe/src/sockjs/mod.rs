@@ -24,6 +24,7 @@ mod wrap;
 
 pub use answer::{Answers, Cors, Options};
 pub use close::close_code;
+pub(crate) use payload::Element;
 pub use payload::{BadPayload, BrokenFraming, MAX_MESSAGES, jsonp_send, websocket_messages, xhr_send};
 pub use route::{Endpoint, Method, Refused, SessionEndpoint, resolve};
 pub use wrap::{BadCallback, Callback, RESPONSE_LIMIT, Transport};

@@ -138,7 +138,7 @@ fn array(body: &[u8]) -> Result<Vec<ByteString>, BadPayload> {
 struct Elements(Option<Vec<ByteString>>);
 
 /// One string.
-struct Element(ByteString);
+pub(crate) struct Element(pub(crate) ByteString);
 
 impl<'de> Deserialize<'de> for Elements {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -2,7 +2,7 @@
 //!
 //! One parser reads all heads of a connection, the strict one that a WebSocket and a page have too: there is no second opinion
 //! about where a request ends, which is what smuggling lives on. What is read here is a body, by the length that its head said.
-use std::{io, net::IpAddr};
+use std::{io, net::IpAddr, time::Duration};
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, Request, Response, StatusCode, header};
@@ -41,7 +41,8 @@ pub(crate) async fn answer(
 ) -> io::Result<Answered> {
     let (response, rest) = match begin(request, api, from) {
         Ok((call, BodyLength::Absent)) => (call.perform(Bytes::new(), backend).await, Some(rest)),
-        Ok((call, length)) => match read_body(request.headers(), length, stream, rest).await? {
+        Ok((call, length)) => match read_body(request.headers(), length, (MAX_BODY, BODY_TIMEOUT), stream, rest).await?
+        {
             Ok((body, rest)) => (call.perform(body, backend).await, Some(rest)),
             Err(refused) => (refused.into_response(), None),
         },
@@ -74,10 +75,11 @@ fn begin(request: &Request<()>, api: &Api, from: Option<IpAddr>) -> Result<(Call
     }
 }
 
-/// The body and what follows it, if it comes in time (attack line E4).
-async fn read_body(
+/// The body and what follows it, if it is no larger, and comes in time (attack line E4).
+pub(crate) async fn read_body(
     headers: &HeaderMap,
     length: BodyLength,
+    (most, time): (usize, Duration),
     stream: &mut impl Io,
     rest: Bytes,
 ) -> io::Result<Result<(Bytes, Bytes), Refused>> {
@@ -87,7 +89,7 @@ async fn read_body(
             stream.flush().await?;
         }
         let mut input = BytesMut::from(rest);
-        let mut body = Body::new(length);
+        let mut body = Body::new(length, most);
         loop {
             match body.take(&mut input) {
                 Ok(true) => return Ok(Ok((body.bytes.freeze(), input.freeze()))),
@@ -99,7 +101,7 @@ async fn read_body(
             }
         }
     };
-    match timeout(BODY_TIMEOUT, reading).await {
+    match timeout(time, reading).await {
         Ok(read) => read,
         Err(_) => {
             Ok(Err(Refused::new(StatusCode::REQUEST_TIMEOUT, ErrorCode::Timeout, "the body did not come in time")))
@@ -110,6 +112,7 @@ async fn read_body(
 /// A body as it arrives.
 struct Body {
     bytes: BytesMut,
+    most: usize,
     next: Next,
 }
 
@@ -129,13 +132,13 @@ enum Next {
 }
 
 impl Body {
-    fn new(length: BodyLength) -> Self {
+    fn new(length: BodyLength, most: usize) -> Self {
         let next = match length {
             BodyLength::Absent => Next::Rest(0),
             BodyLength::Known(length) => Next::Rest(usize::try_from(length).unwrap_or(usize::MAX)),
             BodyLength::Chunked => Next::ChunkLine,
         };
-        Self { bytes: BytesMut::new(), next }
+        Self { bytes: BytesMut::new(), most, next }
     }
 
     /// Takes of the input what belongs to it; whether it is whole.
@@ -171,7 +174,7 @@ impl Body {
 
     /// Keeps up to so many bytes; how many are missing.
     fn keep(&mut self, left: usize, input: &mut BytesMut) -> Result<usize, Refused> {
-        if left > MAX_BODY - self.bytes.len() {
+        if left > self.most - self.bytes.len() {
             return Err(too_big());
         }
         let here = input.split_to(left.min(input.len()));
@@ -213,7 +216,7 @@ fn bad_chunk() -> Refused {
 }
 
 pub(crate) fn too_big() -> Refused {
-    Problem::new(ErrorCode::TooBig, "the body is larger than 128 KiB").into()
+    Problem::new(ErrorCode::TooBig, "the body is larger than this takes").into()
 }
 
 #[cfg(test)]
@@ -222,7 +225,7 @@ mod tests {
 
     /// What becomes of a body that comes in pieces of this size.
     fn read(length: BodyLength, wire: &[u8], piece: usize) -> Result<Option<(Bytes, Bytes)>, StatusCode> {
-        let (mut body, mut input) = (Body::new(length), BytesMut::new());
+        let (mut body, mut input) = (Body::new(length, MAX_BODY), BytesMut::new());
         for (index, part) in wire.chunks(piece).enumerate() {
             input.extend_from_slice(part);
             if body.take(&mut input).map_err(|refused| refused.status())? {

@@ -43,6 +43,7 @@ pub use self::key::{ApiKey, BadKey};
 pub(crate) use self::{
     answer::Refused,
     backend::{Backend, Target},
+    query::Query,
 };
 use self::{key::Guesses, route::Endpoint};
 use crate::{

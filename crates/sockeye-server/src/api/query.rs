@@ -8,11 +8,11 @@ use crate::dialect::Problem;
 
 /// The parameters of a request, decoded. Those that mean nothing are left alone.
 #[derive(Debug)]
-pub(super) struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+pub(crate) struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
 impl<'a> Query<'a> {
     /// Reads `name=value&…`, as forms and every HTTP library write it.
-    pub(super) fn parse(query: &'a str) -> Result<Self, Problem> {
+    pub(crate) fn parse(query: &'a str) -> Result<Self, Problem> {
         let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             Ok((decode(name)?, decode(value)?))
@@ -21,16 +21,21 @@ impl<'a> Query<'a> {
     }
 
     /// The value of a parameter. One that comes twice is refused: programs differ in which of them counts.
-    pub(super) fn get(&self, name: &str) -> Result<Option<&str>, Problem> {
-        let mut values = self.0.iter().filter(|(own, _)| own == name).map(|(_, value)| &**value);
+    pub(crate) fn get(&self, name: &str) -> Result<Option<&str>, Problem> {
+        let mut values = self.all(name);
         match (values.next(), values.next()) {
             (value, None) => Ok(value),
             _ => Err(wrong(format!("{name} comes twice"))),
         }
     }
 
+    /// All values of a parameter, in their order.
+    pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(own, _)| own == name).map(|(_, value)| &**value)
+    }
+
     /// A number in these bounds.
-    pub(super) fn number(&self, name: &str, least: usize, most: usize) -> Result<Option<usize>, Problem> {
+    pub(crate) fn number(&self, name: &str, least: usize, most: usize) -> Result<Option<usize>, Problem> {
         let Some(text) = self.get(name)? else { return Ok(None) };
         match digits(text).and_then(|number| usize::try_from(number).ok()) {
             Some(number) if (least..=most).contains(&number) => Ok(Some(number)),

@@ -40,6 +40,8 @@ pub struct Config {
     pub limits: LimitsSection,
     /// `[session]`
     pub session: SessionSection,
+    /// `[pipes]`
+    pub pipes: PipesSection,
     /// `[hub]`
     pub hub: HubSection,
     /// `[store]`
@@ -124,6 +126,27 @@ section! {
         pub hard_output: usize = MIB, Size(64 * KIB, GIB);
         /// Channels in which it may be at a time.
         pub subscriptions: usize = 128, Count(1, 100_000);
+    }
+}
+
+section! {
+    /// Conversations over HTTP, for clients that WebSockets do not reach.
+    pub struct PipesSection {
+        /// Whether there are any.
+        pub enabled: bool = true, Flag;
+        /// How many there can be at a time.
+        pub max_open: usize = 100_000, Count(1, 100_000_000);
+        /// How many of one address (IPv4) or /64 network (IPv6); of loopback addresses as `limits.limit_loopback` says.
+        pub per_address: u32 = 1_000, Count(1, 100_000_000);
+        /// The largest request that brings messages, and what may wait for the server to take it.
+        pub max_body: usize = MIB, Size(KIB, GIB);
+        /// How long one waits for its client to come back, and how long one that is over can be heard.
+        pub linger: Duration = 5 * SECOND, Time(SECOND, HOUR);
+        /// A client that was told nothing for so long is told that the server is still there. Proxies give up after 30
+        /// seconds or later.
+        pub heartbeat: Duration = 25 * SECOND, Time(SECOND, HOUR);
+        /// What one response brings before the client has to make another request.
+        pub response_limit: usize = MIB, Size(KIB, GIB);
     }
 }
 
@@ -415,13 +438,15 @@ impl Config {
 
     fn fixed_and_named(&mut self) -> (Vec<Part<'_>>, &mut BTreeMap<String, NamespaceOptions>) {
         // Taken apart, so that none is forgotten.
-        let Self { server, tls, origins, limits, session, hub, store, api, calls, page, demos, namespaces } = self;
+        let Self { server, tls, origins, limits, session, pipes, hub, store, api, calls, page, demos, namespaces } =
+            self;
         let parts = vec![
             Part::new("server", server),
             Part::new("tls", tls),
             Part::new("origins", origins),
             Part::new("limits", limits),
             Part::new("session", session),
+            Part::new("pipes", pipes),
             Part::new("hub", hub),
             Part::new("store", store),
             Part::new("api", api),

@@ -5,8 +5,8 @@ use sockeye::OriginPolicy;
 use sockeye_hub::{ChannelOptions, HubOptions, Namespaces, SlowPolicy};
 
 use super::{
-    Config, Durability, IoUring, LimitsSection, NamespaceOptions, NamespaceTable, OriginsSection, SessionLimits,
-    SessionSection, Slow, StorePlace,
+    Config, Durability, IoUring, LimitsSection, NamespaceOptions, NamespaceTable, OriginsSection, PipeOptions,
+    PipesSection, SessionLimits, SessionSection, Slow, StorePlace,
 };
 use crate::{
     Admission, ApiKey, ServerOptions, Site, Tls, TlsError,
@@ -34,6 +34,7 @@ impl Config {
         options.rules = Some(Rules::new(self));
         options.hub = self.hub();
         options.session = self.session.limits();
+        options.pipes = self.pipes.options();
         options.store = self.store();
         if self.api.enabled {
             options.api_keys = self.api_keys().enumerate().map(|(index, key)| ApiKey::configured(index, key)).collect();
@@ -116,6 +117,20 @@ impl LimitsSection {
             per_address: self.connections_per_address,
             new_per_second: self.new_per_second,
             limit_loopback: self.limit_loopback,
+        }
+    }
+}
+
+impl PipesSection {
+    fn options(&self) -> PipeOptions {
+        PipeOptions {
+            enabled: self.enabled,
+            max_open: self.max_open,
+            per_address: self.per_address,
+            max_body: self.max_body,
+            linger: self.linger,
+            heartbeat: self.heartbeat,
+            response_limit: self.response_limit,
         }
     }
 }

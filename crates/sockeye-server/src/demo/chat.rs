@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use sockeye::{CloseCode, Limits, Message, Prepared, Rate, Utf8Bytes, WebSocket};
+use sockeye::{CloseCode, Limits, Message, Prepared, Rate, Utf8Bytes};
 use sockeye_hub::{CatchUp, Publication};
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
@@ -17,7 +17,7 @@ use super::{
     feed::{Feed, Show},
     room::{Answer, ENOUGH, Member, Room, stay},
 };
-use crate::exchange::Io;
+use crate::talk::Talk;
 
 /// Messages remembered.
 pub(super) const HISTORY: usize = 100;
@@ -110,7 +110,7 @@ fn join(feed: &Feed<Lines>) -> (Prepared, broadcast::Receiver<Prepared>) {
     (feed.show().0.borrow_mut().whole(), feed.room().listen())
 }
 
-pub(crate) async fn run<S: Io>(feed: &Feed<Lines>, socket: &mut WebSocket<S>, stop: &CancellationToken) {
+pub(crate) async fn run<S: Talk>(feed: &Feed<Lines>, socket: &mut S, stop: &CancellationToken) {
     let (state, mut told) = join(feed);
     if socket.try_send_prepared(&state).is_ok() {
         stay(socket, &mut told, &mut Guest { feed, rate: Rate::default() }, feed.local(), stop).await;

@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Instant};
 
 use rand::Rng;
 use serde_json::{Map, Value};
-use sockeye::{CloseCode, Limits, Message, Prepared, Rate, Utf8Bytes, WebSocket};
+use sockeye::{CloseCode, Limits, Message, Prepared, Rate, Utf8Bytes};
 use sockeye_hub::{CatchUp, Publication};
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
@@ -14,7 +14,7 @@ use super::{
     feed::{Feed, Show},
     room::{Answer, Member, Room, stay},
 };
-use crate::exchange::Io;
+use crate::talk::Talk;
 
 /// Messages a member may send a second, in the long run and at once: one for each frame of a fast screen.
 const RATE: (u32, u32) = (250, 500);
@@ -55,9 +55,9 @@ impl Show for Pointers {
     }
 }
 
-pub(crate) async fn run<S: Io>(
+pub(crate) async fn run<S: Talk>(
     feed: &Feed<Pointers>,
-    socket: &mut WebSocket<S>,
+    socket: &mut S,
     told: &mut broadcast::Receiver<Prepared>,
     stop: &CancellationToken,
 ) {

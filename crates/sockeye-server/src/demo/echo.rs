@@ -4,16 +4,16 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use sockeye::{CloseCode, Message, WebSocket};
+use sockeye::{CloseCode, Message};
 use tracing::debug;
 
 use super::room::ENOUGH;
-use crate::{exchange::Io, worker::Goodbye};
+use crate::{talk::Talk, worker::Goodbye};
 
 /// The task of one connection. Written by hand, since it is most of what an idle connection costs: as an `async fn` it has
 /// room for every future it may ever await, which is as much again.
 pub(crate) struct Echo<S, T> {
-    socket: WebSocket<S>,
+    socket: S,
     /// Boxed: tokio rounds a task up to a multiple of 128 bytes, and without this it is one less.
     stay: Box<Stay<T>>,
 }
@@ -26,9 +26,9 @@ struct Stay<T> {
     _ticket: T,
 }
 
-impl<S: Io, T> Echo<S, T> {
+impl<S: Talk, T> Echo<S, T> {
     /// `ticket` is dropped at the end.
-    pub(crate) fn new(socket: WebSocket<S>, goodbye: Goodbye, ticket: T) -> Self {
+    pub(crate) fn new(socket: S, goodbye: Goodbye, ticket: T) -> Self {
         Self { socket, stay: Box::new(Stay { goodbye, is_leaving: false, _ticket: ticket }) }
     }
 
@@ -69,7 +69,7 @@ impl<S: Io, T> Echo<S, T> {
     }
 }
 
-impl<S: Io, T: Unpin> Future for Echo<S, T> {
+impl<S: Talk, T: Unpin> Future for Echo<S, T> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -82,6 +82,7 @@ impl<S: Io, T: Unpin> Future for Echo<S, T> {
 
 #[cfg(test)]
 mod tests {
+    use sockeye::WebSocket;
     use tokio::net::TcpStream;
 
     use super::*;
@@ -92,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_task_is_four_times_128_bytes() {
-        let size = size_of::<Echo<TcpStream, Ticket>>();
+        let size = size_of::<Echo<WebSocket<TcpStream>, Ticket>>();
         assert!(size + TASK <= 512, "{size}");
     }
 }

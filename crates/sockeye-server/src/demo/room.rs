@@ -6,7 +6,7 @@
 //! [`write_timeout`](sockeye::Limits::write_timeout).
 use std::{cell::RefCell, future::poll_fn, task::Poll, time::Instant};
 
-use sockeye::{CloseCode, Message, Prepared, WebSocket};
+use sockeye::{CloseCode, Message, Prepared};
 use tokio::sync::broadcast::{
     self,
     error::{RecvError, TryRecvError},
@@ -14,7 +14,7 @@ use tokio::sync::broadcast::{
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use crate::{exchange::Io, worker::Local};
+use crate::{talk::Talk, worker::Local};
 
 /// Bytes queued in a member's socket above which it is told nothing more until some have left.
 pub(crate) const ENOUGH: usize = 64 * 1024;
@@ -70,8 +70,8 @@ impl Room {
 }
 
 /// Keeps a member in its room until either side closes.
-pub(crate) async fn stay<S: Io>(
-    socket: &mut WebSocket<S>,
+pub(crate) async fn stay<S: Talk>(
+    socket: &mut S,
     told: &mut broadcast::Receiver<Prepared>,
     member: &mut impl Member,
     local: &Local,
@@ -105,14 +105,15 @@ pub(crate) async fn stay<S: Io>(
             Answer::Close(code, reason) => break (code, reason),
         }
     };
+    socket.start_close(leave.0, leave.1);
     // However it ends now, this member is gone.
-    let _ = socket.close(leave.0, leave.1).await;
+    while let Some(Ok(_)) = poll_fn(|cx| socket.poll_recv(cx)).await {}
 }
 
 /// The next message; `None` after a clean close, and as soon as a queue that was `full` is not any more. While its worker is
 /// under pressure the socket is not read; `asked` is for [`Local::wait_for_room`].
-async fn receive<S: Io>(
-    socket: &mut WebSocket<S>,
+async fn receive<S: Talk>(
+    socket: &mut S,
     full: bool,
     local: &Local,
     asked: &mut u64,
@@ -134,8 +135,8 @@ async fn receive<S: Io>(
 
 /// Queues what was heard, and what else there is to hear, up to [`ENOUGH`]; all of it leaves together when the socket is
 /// polled next.
-fn pass_on<S: Io>(
-    socket: &mut WebSocket<S>,
+fn pass_on<S: Talk>(
+    socket: &mut S,
     told: &mut broadcast::Receiver<Prepared>,
     member: &mut impl Member,
     mut heard: Result<Prepared, RecvError>,

@@ -14,8 +14,8 @@ use crate::{
     CallError,
     calls::Call,
     dialect::{Answer, Credentials, Dialect, ErrorCode, Farewell, Problem, Verb},
-    exchange::Io,
     permit::{Identity, Principal},
+    talk::Talk,
     worker::{Crew, Local},
 };
 
@@ -30,7 +30,7 @@ pub(super) struct Turn<'a> {
     pub(super) local: &'a Rc<Local>,
 }
 
-impl<S: Io, D: Dialect> Session<S, D> {
+impl<S: Talk, D: Dialect> Session<S, D> {
     pub(super) fn command(self: &Rc<Self>, id: Option<u64>, verb: Result<Verb, Problem>, turn: &mut Turn<'_>) {
         let Some(key) = self.line.borrow().key else { return };
         if !self.is_allowed(id, turn) {
@@ -186,14 +186,14 @@ fn answers_at_length(request: &Request) -> bool {
 }
 
 /// The reply to a call, given when dropped: a handler that panics has an answer too. A client that leaves is not kept by it.
-struct Reply<S: Io, D: Dialect> {
+struct Reply<S: Talk, D: Dialect> {
     session: Weak<Session<S, D>>,
     local: Rc<Local>,
     id: Option<u64>,
     result: Option<Result<Bytes, Problem>>,
 }
 
-impl<S: Io, D: Dialect> Drop for Reply<S, D> {
+impl<S: Talk, D: Dialect> Drop for Reply<S, D> {
     fn drop(&mut self) {
         let Self { session, local, id, result } = self;
         local.running_calls.set(local.running_calls.get().saturating_sub(1));

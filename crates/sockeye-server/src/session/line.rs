@@ -1,25 +1,21 @@
-//! The line to one client: its WebSocket, and what holds for it.
-use std::{
-    any::Any,
-    task::{Context, Poll, Waker, ready},
-};
+//! The line to one client: its stream of messages, and what holds for it.
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
-use sockeye::{Message, Rate, WebSocket};
+use sockeye::{Message, Rate};
 use sockeye_hub::SessionKey;
-use tokio::net::TcpStream;
 use tracing::debug;
 
 use crate::{
     SessionLimits,
     dialect::Said,
-    exchange::Io,
+    talk::Talk,
     worker::{Expiry, Local, Put},
 };
 
 /// Borrowed for moments, by the task that reads and by the turn that writes.
 pub(super) struct Line<S> {
-    pub(super) socket: WebSocket<S>,
+    pub(super) socket: S,
     /// Of the task, so that whoever writes can leave the rest to it.
     pub(super) waker: Option<Waker>,
     pub(super) key: Option<SessionKey>,
@@ -73,8 +69,8 @@ pub(super) enum Next {
     End,
 }
 
-impl<S: Io> Line<S> {
-    pub(super) fn new(socket: WebSocket<S>) -> Self {
+impl<S: Talk> Line<S> {
+    pub(super) fn new(socket: S) -> Self {
         Self {
             socket,
             waker: None,
@@ -192,16 +188,6 @@ impl<S: Io> Line<S> {
             debug!(code = error.code(), "session lost: {error}");
             waker.wake_by_ref();
         }
-    }
-
-    /// The WebSocket, if there is nothing between it and the kernel.
-    pub(super) fn bare(&self) -> Option<&WebSocket<TcpStream>> {
-        (&self.socket as &dyn Any).downcast_ref()
-    }
-
-    /// The same, to take note of what has left.
-    pub(super) fn bare_mut(&mut self) -> Option<&mut WebSocket<TcpStream>> {
-        (&mut self.socket as &mut dyn Any).downcast_mut()
     }
 
     /// The session is over; which one, if it was not before.

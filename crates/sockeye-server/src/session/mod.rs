@@ -1,6 +1,6 @@
 //! Sessions: a stream of messages on one side, a hub on the other, a dialect between them.
 //!
-//! What a session is told goes straight into its WebSocket from the turn in which it is said, and leaves at the end of that
+//! What a session is told goes straight into its stream, say a WebSocket, from the turn in which it is said, and leaves at the end of that
 //! turn; a publication that is all that it is told goes past the WebSocket's queue, if that is empty. Its own task is woken
 //! only when the transport does not take all of it. While more than
 //! [`SessionLimits::soft_output`] waits there the hub keeps publications for it, under the channel's policy for slow
@@ -22,7 +22,7 @@ use std::{
     time::Duration,
 };
 
-use sockeye::{Config, Keepalive, Limits, WebSocket};
+use sockeye::{Config, Keepalive, Limits};
 use sockeye_hub::{Event, Publication};
 
 use self::{
@@ -32,7 +32,7 @@ use self::{
 use crate::{
     SessionLimits,
     dialect::{Answer, Dialect, Farewell, Problem, Said, json},
-    exchange::Io,
+    talk::Talk,
     worker::{Crew, Local, Outgoing, Outlet, Put},
 };
 
@@ -51,9 +51,9 @@ pub(crate) fn config(limits: &SessionLimits) -> Config {
     })
 }
 
-/// A WebSocket and its session, from now until either is over. `ticket` is dropped at the end.
-pub(crate) fn converse<S: Io, D: Dialect, T: Unpin>(
-    socket: WebSocket<S>,
+/// A stream of messages and its session, from now until either is over. `ticket` is dropped at the end.
+pub(crate) fn converse<S: Talk, D: Dialect, T: Unpin>(
+    socket: S,
     dialect: D,
     local: Rc<Local>,
     ticket: T,
@@ -71,7 +71,7 @@ pub(crate) fn converse<S: Io, D: Dialect, T: Unpin>(
 }
 
 /// The task of one connection.
-pub(crate) struct Conversation<S: Io, D: Dialect, T> {
+pub(crate) struct Conversation<S: Talk, D: Dialect, T> {
     session: Rc<Session<S, D>>,
     local: Rc<Local>,
     _ticket: T,
@@ -83,7 +83,7 @@ struct Session<S, D> {
     dialect: D,
 }
 
-impl<S: Io, D: Dialect, T: Unpin> Future for Conversation<S, D, T> {
+impl<S: Talk, D: Dialect, T: Unpin> Future for Conversation<S, D, T> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -99,7 +99,7 @@ impl<S: Io, D: Dialect, T: Unpin> Future for Conversation<S, D, T> {
 }
 
 /// However it ends, the hub hears of it.
-impl<S: Io, D: Dialect, T> Drop for Conversation<S, D, T> {
+impl<S: Talk, D: Dialect, T> Drop for Conversation<S, D, T> {
     fn drop(&mut self) {
         let mut line = self.session.line.borrow_mut();
         let (key, expiry) = (line.leave(), line.expiry.take());
@@ -110,7 +110,7 @@ impl<S: Io, D: Dialect, T> Drop for Conversation<S, D, T> {
     }
 }
 
-impl<S: Io, D: Dialect> Session<S, D> {
+impl<S: Talk, D: Dialect> Session<S, D> {
     /// What a client has said, and what else of it is here already, in one turn.
     fn take(self: &Rc<Self>, first: Rest, local: &Rc<Local>) {
         // Its own task flushes before it waits.
@@ -186,7 +186,7 @@ impl<S: Io, D: Dialect> Session<S, D> {
     }
 }
 
-impl<S: Io, D: Dialect> Outlet for Session<S, D> {
+impl<S: Talk, D: Dialect> Outlet for Session<S, D> {
     fn deliver(&self, publication: &Arc<Publication>, own: bool, limits: &SessionLimits) -> Put {
         let mut line = self.line.borrow_mut();
         if line.stage == Stage::Leaving {
@@ -232,14 +232,14 @@ impl<S: Io, D: Dialect> Outlet for Session<S, D> {
     }
 
     fn outgoing<'a>(&'a self, held: Option<&'a Publication>) -> Option<Outgoing<'a>> {
-        let socket = Ref::filter_map(self.line.borrow(), Line::bare).ok()?;
+        let socket = Ref::filter_map(self.line.borrow(), |line| line.socket.bare()).ok()?;
         let Some(publication) = held else { return Outgoing::queued(socket) };
         let bytes = socket.alone(self.dialect.shared(publication)?)?;
         Some(Outgoing::shared(socket, bytes))
     }
 
     fn advance(&self, count: usize) {
-        if let Some(socket) = self.line.borrow_mut().bare_mut() {
+        if let Some(socket) = self.line.borrow_mut().socket.bare_mut() {
             socket.advance(count);
         }
     }

@@ -15,7 +15,7 @@ mod tests;
 use std::{rc::Rc, sync::Arc};
 
 use rand::Rng;
-use sockeye::{HandshakeLimits, Refusal, ServerConfig, WebSocket};
+use sockeye::{HandshakeLimits, Refusal, ServerConfig};
 use sockeye_hub::{Hub, HubOptions, Namespaces, StoreReply};
 use tokio::{
     sync::{
@@ -45,11 +45,12 @@ use crate::{
     api::{self, Api},
     demo::{self, Demos, Echo, Places, Seat},
     dialect::json::Json,
-    exchange::Io,
     permit::Permit,
+    pipe::Pipes,
     routes::Service,
     session,
     store::{DurableStore, NoStore, OpenError, Sink, Store},
+    talk::Talk,
     tls::Acceptor,
 };
 
@@ -88,6 +89,7 @@ struct HubPlan {
     calls: Arc<Calls>,
     everybody: Arc<[Sender<Errand>]>,
     api: Option<Arc<Api>>,
+    pipes: Option<Arc<Pipes>>,
     io_uring: bool,
 }
 
@@ -103,6 +105,7 @@ pub(crate) struct Worker {
     /// Every worker of the server, this one too.
     everybody: Arc<[Sender<Errand>]>,
     api: Option<Arc<Api>>,
+    pipes: Option<Arc<Pipes>>,
 }
 
 /// The plans of all workers of a server.
@@ -132,6 +135,7 @@ pub(crate) fn plan(options: &ServerOptions, common: &Common, permit: Arc<dyn Per
         calls: Arc::new(options.calls.clone()),
         everybody: everybody.into(),
         api: if options.site == Site::Server { Api::new(&options.api_keys).map(Arc::new) } else { None },
+        pipes: options.pipes.enabled.then(|| Arc::new(Pipes::new(&options.pipes, &options.session))),
         io_uring: options.io_uring,
     };
     let ends = lanes(workers).into_iter().zip(replies).zip(errands).enumerate();
@@ -150,13 +154,14 @@ pub(crate) fn plan(options: &ServerOptions, common: &Common, permit: Arc<dyn Per
 impl Plan {
     /// Begins to work, on this thread, in a [`LocalRuntime`](tokio::runtime::LocalRuntime).
     pub(crate) fn begin(self) -> Worker {
-        let HubPlan { workers, namespaces, options, store, permit, limits, calls, everybody, api, io_uring } = self.hub;
+        let HubPlan { workers, namespaces, options, store, permit, limits, calls, everybody, api, pipes, io_uring } =
+            self.hub;
         let hub = Hub::new(worker_id(self.index), workers, namespaces, options, Box::new(|| rand::rng().random()));
         let crew = Crew::new(self.index, self.outward, store, permit, Arc::clone(&limits), Writer::new(io_uring));
         let local = Rc::new(Local::new(hub, crew, limits, calls));
         spawn_local(pump(Rc::clone(&local), self.inward, self.replies, self.errands));
         let (demos, goodbyes, tasks) = (Rc::default(), Rc::default(), TaskTracker::new());
-        Worker { common: Rc::new(self.common), local, demos, goodbyes, tasks, everybody, api }
+        Worker { common: Rc::new(self.common), local, demos, goodbyes, tasks, everybody, api, pipes }
     }
 }
 
@@ -176,6 +181,11 @@ impl Worker {
     /// The HTTP API, if this is the path of a part of it.
     pub(crate) fn api(&self, path: &str) -> Option<&Arc<Api>> {
         self.api.as_ref().filter(|_| path.starts_with(api::PREFIX))
+    }
+
+    /// The conversations over HTTP, if there are any.
+    pub(crate) fn pipes(&self) -> Option<&Arc<Pipes>> {
+        self.pipes.as_ref()
     }
 
     pub(crate) fn handshake_limits(&self) -> HandshakeLimits {
@@ -199,8 +209,8 @@ impl Worker {
         }
     }
 
-    /// Gives a WebSocket its place, in a task of its own. `ticket` is dropped when it has left.
-    pub(crate) fn host<S: Io>(&self, seat: Seat, mut socket: WebSocket<S>, ticket: impl Unpin + 'static) {
+    /// Gives a stream of messages its place, in a task of its own. `ticket` is dropped when it has left.
+    pub(crate) fn host<S: Talk>(&self, seat: Seat, mut socket: S, ticket: impl Unpin + 'static) {
         let stop = self.common.stop.clone();
         // Tasks that own the socket and lend it: an argument of an `async fn` is kept twice in its future.
         match seat {

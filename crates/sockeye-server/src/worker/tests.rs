@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use sockeye::{Client, CloseCode, OriginPolicy};
+use sockeye::{Client, CloseCode, OriginPolicy, WebSocket};
 use sockeye_hub::{
     Action, ChannelName, Done, Draft, Failure, FailureCode, HistoryPage, Kind, Payload, Request, SessionId,
 };

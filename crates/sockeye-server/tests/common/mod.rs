@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 pub(crate) mod hub;
+pub(crate) mod pipe;
 pub(crate) mod tls;
 
 use std::{future::Future, net::SocketAddr, time::Duration};

@@ -1,0 +1,311 @@
+//! What the two ends of a conversation share: the session that speaks on it, and the responses that its client hears through.
+//!
+//! Requests of one conversation come in on any worker, so it has a lock of its own, which is held for moments. Whoever changes
+//! it wakes whom that concerns:
+//!
+//! ```text
+//! session's task ── End ──▶ ┌──────────────┐ ◀── Receiver ── a response, written by its connection's task
+//!    (one worker)           │ Conversation │ ◀── what a request has brought
+//!    waits for its time     └──────────────┘
+//! ```
+use std::{
+    any::Any,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+    time::Instant,
+};
+
+use bytestring::ByteString;
+use sockeye_pipe::{
+    AttachError, Conversation, Ending, Framing, Numbering, Output, ReceiveError, ReceiverId, ReceiverKind, Resume,
+};
+
+/// A conversation, wherever it is used from.
+pub(crate) struct Pipe<F>(Mutex<State<F>>);
+
+pub(super) struct State<F> {
+    pub(super) conversation: Conversation<F>,
+    /// The session's task.
+    session: Option<Waker>,
+    /// It waits until little enough is queued.
+    pub(super) wants_room: bool,
+    /// How little that is.
+    pub(super) high_water: usize,
+    /// Something was queued, and who writes has not been told.
+    is_unflushed: bool,
+    /// Who writes was told, and has not taken all yet.
+    is_behind: bool,
+    /// For when the session's task has set its timer.
+    pub(super) armed: Option<Instant>,
+    /// The tasks that write responses: that of the receiver, and those of receivers before it that have not ended yet.
+    writers: Vec<(ReceiverId, Waker)>,
+    /// What the receiver holds as long as the conversation has not given it up.
+    held: Option<(ReceiverId, Held)>,
+    pub(super) end: End,
+}
+
+/// How far its end has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    NotYet,
+    /// The client has heard why it is over.
+    Told,
+    /// The session is gone, so that nothing more can be heard.
+    Abandoned,
+}
+
+/// Something that ends when it is dropped.
+pub(crate) type Held = Box<dyn Any + Send>;
+
+/// Whoever writes a response: what stands in it, piece by piece.
+pub(crate) trait Outflow: Send + Unpin {
+    /// What the response has to do next, its connection taking about so many bytes, at least one; never [`Output::Wait`].
+    fn poll_output(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<Output>;
+    /// For a connection that takes nothing: ready once it is not worth waiting for any more.
+    fn poll_blocked(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+    /// All of it has been written. Dropped without that, it has not.
+    fn finished(&mut self);
+}
+
+/// One response to a client, which is the conversation's receiver until dropped, or replaced.
+pub(crate) struct Receiver<F: Framing> {
+    pipe: Arc<Pipe<F>>,
+    /// `None` once it is detached.
+    id: Option<ReceiverId>,
+}
+
+impl<F> Pipe<F> {
+    pub(super) fn new(conversation: Conversation<F>, high_water: usize) -> Self {
+        Self(Mutex::new(State {
+            conversation,
+            session: None,
+            wants_room: false,
+            high_water,
+            is_unflushed: false,
+            is_behind: false,
+            armed: None,
+            writers: Vec::new(),
+            held: None,
+            end: End::NotYet,
+        }))
+    }
+
+    /// What was begun under the lock is done: nothing in it can panic half way.
+    pub(super) fn lock(&self) -> MutexGuard<'_, State<F>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<F: Framing> Pipe<F> {
+    /// Makes a response the receiver. `held` is dropped when it is not any more, even if nobody has noticed yet.
+    ///
+    /// # Errors
+    /// As [`Conversation::attach`].
+    pub(crate) fn attach(
+        self: &Arc<Self>,
+        framing: F,
+        kind: ReceiverKind,
+        resume: Resume,
+        held: Held,
+    ) -> Result<Receiver<F>, AttachError> {
+        let mut state = self.lock();
+        if state.end == End::Abandoned {
+            return Err(AttachError::Gone);
+        }
+        let id = state.conversation.attach(now(), framing, kind, resume)?;
+        let before = state.held.replace((id, held));
+        state.wake_writers();
+        state.wake_session();
+        drop(state);
+        drop(before);
+        Ok(Receiver { pipe: Arc::clone(self), id: Some(id) })
+    }
+
+    /// What the client has said, and how many messages it has got, if it says so.
+    ///
+    /// # Errors
+    /// As [`Conversation::receive`].
+    pub(crate) fn receive(
+        &self,
+        numbering: Numbering,
+        messages: Vec<ByteString>,
+        received: Option<u64>,
+    ) -> Result<(), ReceiveError> {
+        let mut state = self.lock();
+        if let Some(received) = received {
+            state.conversation.confirm(received);
+        }
+        state.conversation.receive(numbering, messages)?;
+        state.wake_session();
+        Ok(())
+    }
+
+    /// The client says goodbye.
+    pub(crate) fn leave(&self) {
+        let mut state = self.lock();
+        state.conversation.leave();
+        state.wake_writers();
+        state.wake_session();
+    }
+
+    /// The session is gone.
+    pub(super) fn abandon(&self) {
+        let mut state = self.lock();
+        state.conversation.leave();
+        state.end = End::Abandoned;
+        (state.session, state.armed) = (None, None);
+        let held = state.held.take();
+        state.wake_writers();
+        drop(state);
+        drop(held);
+    }
+
+    fn detach(&self, id: ReceiverId, ending: Ending) {
+        let mut state = self.lock();
+        let is_current = state.conversation.receiver() == Some(id);
+        state.writers.retain(|(writer, _)| *writer != id);
+        state.conversation.detach(id, now(), ending);
+        if is_current && ending == Ending::Finished && state.end == End::NotYet && !state.conversation.is_open() {
+            state.end = End::Told;
+        }
+        let held = state.held.take_if(|(holder, _)| *holder == id);
+        state.wake_session();
+        drop(state);
+        drop(held);
+    }
+}
+
+impl<F: Framing> State<F> {
+    /// Takes note of who is to be woken for what the client says, and for the time.
+    pub(super) fn session_is(&mut self, waker: &Waker) {
+        if !self.session.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            self.session = Some(waker.clone());
+        }
+    }
+
+    pub(super) fn wake_session(&self) {
+        if let Some(session) = &self.session {
+            session.wake_by_ref();
+        }
+    }
+
+    fn wake_writers(&self) {
+        self.writers.iter().for_each(|(_, writer)| writer.wake_by_ref());
+    }
+
+    /// Something was queued.
+    pub(super) fn has_queued(&mut self) {
+        self.is_unflushed = true;
+    }
+
+    /// Has what is queued written.
+    pub(super) fn flush(&mut self) {
+        if !std::mem::take(&mut self.is_unflushed) {
+            return;
+        }
+        if std::mem::replace(&mut self.is_behind, true) {
+            self.must_progress();
+            self.may_be_due_sooner();
+        }
+        self.wake_writers();
+    }
+
+    /// Begins the watch over a receiver for which something waits. It is not left to whoever writes: over HTTP/2 nobody is asked
+    /// for output while there is no room.
+    fn must_progress(&mut self) {
+        if let Some(id) = self.conversation.receiver() {
+            let _ = self.conversation.poll_output(id, now(), 0);
+        }
+    }
+
+    /// It is this late.
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        self.conversation.handle_timeout(now);
+        if self.conversation.receiver().is_none() {
+            // Whoever holds it may not hear of it for as long as the connection takes nothing.
+            self.held = None;
+        } else {
+            self.is_behind = true;
+            self.must_progress();
+        }
+        self.wake_writers();
+    }
+
+    /// To be called after all that can bring the deadline nearer, by others than the session's task.
+    fn may_be_due_sooner(&self) {
+        let deadline = self.conversation.deadline();
+        if deadline.is_some_and(|deadline| self.armed.is_none_or(|armed| deadline < armed)) {
+            self.wake_session();
+        }
+    }
+
+    /// What a response has to do next.
+    fn poll_output(&mut self, id: ReceiverId, cx: &Context<'_>, room: usize) -> Poll<Output> {
+        if self.end == End::Abandoned {
+            return Poll::Ready(Output::Cut);
+        }
+        let output = self.conversation.poll_output(id, now(), room);
+        if self.wants_room && self.conversation.buffered_amount() <= self.high_water {
+            self.wants_room = false;
+            self.wake_session();
+        }
+        self.may_be_due_sooner();
+        if output != Output::Wait {
+            return Poll::Ready(output);
+        }
+        self.is_behind = false;
+        self.wait(id, cx);
+        Poll::Pending
+    }
+
+    /// Whether a response whose connection takes nothing is not the receiver any more.
+    fn poll_blocked(&mut self, id: ReceiverId, cx: &Context<'_>) -> Poll<()> {
+        if self.end == End::Abandoned || self.conversation.is_gone() || self.conversation.receiver() != Some(id) {
+            return Poll::Ready(());
+        }
+        self.must_progress();
+        self.may_be_due_sooner();
+        self.wait(id, cx);
+        Poll::Pending
+    }
+
+    fn wait(&mut self, id: ReceiverId, cx: &Context<'_>) {
+        match self.writers.iter_mut().find(|(writer, _)| *writer == id) {
+            Some((_, waker)) => waker.clone_from(cx.waker()),
+            None => self.writers.push((id, cx.waker().clone())),
+        }
+    }
+}
+
+impl<F: Framing + Send> Outflow for Receiver<F> {
+    fn poll_output(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<Output> {
+        match self.id {
+            Some(id) => self.pipe.lock().poll_output(id, cx, room.max(1)),
+            None => Poll::Ready(Output::Cut),
+        }
+    }
+
+    fn poll_blocked(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.id.map_or(Poll::Ready(()), |id| self.pipe.lock().poll_blocked(id, cx))
+    }
+
+    fn finished(&mut self) {
+        if let Some(id) = self.id.take() {
+            self.pipe.detach(id, Ending::Finished);
+        }
+    }
+}
+
+/// Whatever happens to the connection or its task, the conversation hears of it, once.
+impl<F: Framing> Drop for Receiver<F> {
+    fn drop(&mut self) {
+        if let Some(id) = self.id.take() {
+            self.pipe.detach(id, Ending::Dropped);
+        }
+    }
+}
+
+/// By tokio's clock, which tests can hold.
+pub(super) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}

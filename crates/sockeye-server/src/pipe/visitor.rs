@@ -1,0 +1,113 @@
+//! Who makes a request: which page, from where; and what of that an answer says.
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use siphasher::sip128::SipHasher13;
+use sockeye::OriginPolicy;
+use sockeye_pipe::Binding;
+
+use super::answer::no_content;
+use crate::{api::Refused, dialect::ErrorCode};
+
+/// How long a browser remembers what it may ask for: a day, of which most take two hours.
+const PREFLIGHT_AGE: HeaderValue = HeaderValue::from_static("86400");
+/// Headers that pages of other origins may send.
+const ALLOWED_HEADERS: HeaderValue = HeaderValue::from_static("content-type, last-event-id");
+
+/// Whoever makes a request, as far as conversations go.
+pub(crate) struct Visitor {
+    pub(crate) binding: Binding,
+    /// The page's origin, if the request has it.
+    origin: Option<HeaderValue>,
+}
+
+/// By which bindings are made, new with each start: nobody can find two visitors with one binding.
+pub(super) struct Keys([(u64, u64); 2]);
+
+impl Keys {
+    pub(super) fn random() -> Self {
+        Self(rand::random())
+    }
+
+    /// Of a visitor without an address there are many, behind a proxy on this machine.
+    fn bind(&self, from: Option<IpAddr>, origin: Option<&HeaderValue>, service: &str) -> Binding {
+        let address = from.map_or_else(String::new, |address| address.to_string());
+        let origin = origin.map_or(&b""[..], HeaderValue::as_bytes);
+        // None of the parts has this byte.
+        let text = [service.as_bytes(), address.as_bytes(), origin].join(&0);
+        let mut digest = [0; 32];
+        for ((first, second), half) in self.0.into_iter().zip(digest.chunks_mut(16)) {
+            let hash = SipHasher13::new_with_keys(first, second).hash(&text);
+            half.copy_from_slice(&hash.as_bytes());
+        }
+        if from.is_some() { Binding::new(digest) } else { Binding::of_many(digest) }
+    }
+}
+
+impl Visitor {
+    /// Of a request to this service; `from` is what limits of an address go by.
+    ///
+    /// # Errors
+    /// It comes from a page that may not.
+    pub(super) fn of<B>(
+        request: &Request<B>,
+        from: Option<IpAddr>,
+        service: &str,
+        (keys, policy): (&Keys, &OriginPolicy),
+    ) -> Result<Self, Refused> {
+        let headers = request.headers();
+        let host = host(request);
+        let mut origins = headers.get_all(header::ORIGIN).into_iter();
+        let (origin, None) = (origins.next(), origins.next()) else {
+            return Err(forbidden("there is more than one Origin"));
+        };
+        let text = origin.map(HeaderValue::to_str).transpose().map_err(|_| forbidden("the Origin is malformed"))?;
+        // Browsers leave it out where a page reads from its own server.
+        let own = (text.is_none() && is_same_origin(headers)).then(|| format!("https://{host}"));
+        if !policy.allows(text.or(own.as_deref()), host) {
+            return Err(forbidden("pages of this origin may not connect"));
+        }
+        // They name it when they write, though; it is the same page.
+        let foreign = origin.filter(|_| !OriginPolicy::same().allows(text, host));
+        Ok(Self { binding: keys.bind(from, foreign, service), origin: origin.cloned() })
+    }
+
+    /// The answer to a browser that asks what it may ask for; `None` if this is another request.
+    pub(super) fn preflight<B>(&self, request: &Request<B>, methods: HeaderValue) -> Option<Response<Bytes>> {
+        if request.method() != Method::OPTIONS {
+            return None;
+        }
+        let mut response = no_content();
+        let headers = response.headers_mut();
+        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS);
+        headers.insert(header::ACCESS_CONTROL_MAX_AGE, PREFLIGHT_AGE);
+        Some(self.finish(response))
+    }
+
+    /// The answer as this visitor's page may read it. It shows nothing that cookies are for, so pages may not ask for them
+    /// to be sent.
+    pub(crate) fn finish<B>(&self, mut response: Response<B>) -> Response<B> {
+        let headers = response.headers_mut();
+        headers.append(header::VARY, HeaderValue::from_static("origin"));
+        if let Some(origin) = &self.origin {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        }
+        response
+    }
+}
+
+/// Where a request says that it goes.
+fn host<B>(request: &Request<B>) -> &str {
+    let named = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    request.uri().authority().map(http::uri::Authority::as_str).or(named).unwrap_or_default()
+}
+
+fn is_same_origin(headers: &HeaderMap) -> bool {
+    headers.get("sec-fetch-site").is_some_and(|site| site == "same-origin")
+}
+
+fn forbidden(message: &'static str) -> Refused {
+    Refused::new(StatusCode::FORBIDDEN, ErrorCode::Forbidden, message)
+}
