@@ -38,6 +38,7 @@ export class Conversation {
   #base;
   #path;
   #receive;
+  #isJson;
   /** @type {'new' | 'open' | 'closed'} */
   #state = 'new';
   #id = '';
@@ -58,9 +59,13 @@ export class Conversation {
   #wasReplaced = false;
   #leave = () => this.#fail({ code: 1001, reason: 'the page is left' }, true);
 
-  /** @param {URL} base of the WebSocket, as `http:` or `https:` @param {string} path what is added to it @param {Receive} receive */
-  constructor(base, path, receive) {
+  /**
+   * @param {URL} base of the WebSocket, as `http:` or `https:` @param {string} path what is added to it @param {Receive} receive
+   * @param {boolean} isJson whether all that is sent is JSON; else it travels as strings
+   */
+  constructor(base, path, receive, isJson) {
     this.#base = base;
+    this.#isJson = isJson;
     this.#path = path;
     this.#receive = receive;
     this.#listen();
@@ -212,7 +217,7 @@ export class Conversation {
   /** @param {string[]} batch @returns {Promise<boolean>} whether the server has it; if not, it is over */
   async #deliver(batch) {
     const url = this.#address('send', { sent: this.#sent });
-    const body = `[${batch.join()}]`;
+    const body = `[${(this.#isJson ? batch : batch.map((text) => JSON.stringify(text))).join()}]`;
     const started = Date.now();
     for (let failures = 0; this.#state === 'open'; failures++) {
       const answer = await this.#post(url, body);

@@ -1,9 +1,11 @@
 /** The transports by name, best first, and how each is opened. */
 
 import { Conversation } from './conversation.js';
+import { PROTOCOL } from './limits.js';
 import { receiveEvents, receivePoll, receiveStream } from './receivers.js';
 
 /** @import { Transport, WebSocketLike } from '../sockeye.d.ts' */
+/** @import { Receive } from './receivers.js' */
 /** @typedef {new (url: string, protocols: string[]) => WebSocketLike} WebSocketConstructor */
 /** @typedef {{ url: URL, protocols: string[], WebSocket: WebSocketConstructor | undefined }} Place */
 
@@ -15,15 +17,15 @@ const TRANSPORTS = {
   },
   stream: {
     isHere: () => typeof fetch === 'function' && typeof ReadableStream === 'function',
-    open: ({ url }) => new Conversation(overHttp(url), 'stream', receiveStream),
+    open: (place) => converse(place, 'stream', receiveStream),
   },
   events: {
     isHere: () => typeof fetch === 'function' && typeof EventSource === 'function',
-    open: ({ url }) => new Conversation(overHttp(url), 'events', receiveEvents),
+    open: (place) => converse(place, 'events', receiveEvents),
   },
   poll: {
     isHere: () => typeof fetch === 'function',
-    open: ({ url }) => new Conversation(overHttp(url), 'poll', receivePoll),
+    open: (place) => converse(place, 'poll', receivePoll),
   },
 };
 
@@ -42,9 +44,9 @@ export function open(name, place) {
   return TRANSPORTS[name].open(place);
 }
 
-/** @param {URL} url */
-function overHttp(url) {
+/** @param {Place} place @param {string} path @param {Receive} receive */
+function converse({ url, protocols }, path, receive) {
   const http = new URL(url);
   http.protocol = url.protocol.replace('ws', 'http');
-  return http;
+  return new Conversation(http, path, receive, protocols.includes(PROTOCOL));
 }
