@@ -15,6 +15,13 @@ export interface ConnectOptions {
   getToken?: (() => string | undefined | Promise<string | undefined>) | undefined;
   /** What this program calls itself, for the server's records: `web/1.4`. */
   name?: string | undefined;
+  /**
+   * Which ways to the server may be tried, the best first. All of them by default: `websocket`, then `stream` (or `events`, where a
+   * browser cannot read a response as it comes), then `poll`. One alone pins it.
+   */
+  transports?: readonly Transport[] | undefined;
+  /** In milliseconds: how long after a connection over a lesser transport a better one is tried for the first time. 30,000 by default. */
+  climbAfter?: number | undefined;
   /** Where there is no global one, as in Node 20: for instance that of the package `ws`. */
   WebSocket?: (new (url: string, protocols: string[]) => WebSocketLike) | undefined;
   /** In milliseconds, how long a command waits for its reply. 10,000 by default. */
@@ -30,6 +37,9 @@ export interface ConnectOptions {
   /** What the server takes in one message; a larger publication is rejected with `too_big`. 64 KiB by default. */
   maxMessageBytes?: number | undefined;
 }
+
+/** `stream` and `events` are one response of HTTP that goes on, `poll` is one after the other; POST is the way back in all three. */
+export type Transport = 'websocket' | 'stream' | 'events' | 'poll';
 
 /** What is used of a WebSocket; those of browsers, Node, Deno, Bun and of the package `ws` fit. */
 export interface WebSocketLike {
@@ -50,6 +60,8 @@ export interface Listenable<Events> {
 
 export interface Client extends Listenable<ClientEvents> {
   readonly state: State;
+  /** What carries the connection while it is open. A change is told by `state`, since it is another connection. */
+  readonly transport: Transport | undefined;
   onstate: ((event: ClientEvents['state']) => void) | null;
   onerror: ((event: ClientEvents['error']) => void) | null;
   onexpiring: ((event: ClientEvents['expiring']) => void) | null;
@@ -99,7 +111,7 @@ export interface ClientEvents {
  */
 export type State =
   | { name: 'connecting' }
-  | { name: 'open'; session: string; user: string | undefined }
+  | { name: 'open'; session: string; user: string | undefined; transport: Transport }
   | { name: 'waiting'; until: number; close: CloseInfo }
   | { name: 'paused'; reason: 'offline' | 'frozen' }
   | { name: 'closed'; error: SockeyeError | undefined };

@@ -15,6 +15,7 @@ struct Pages;
 #[folder = "../../web/client/"]
 #[include = "sockeye.js"]
 #[include = "sockeye.d.ts"]
+#[include = "sockeye/*.js"]
 struct Client;
 
 /// Only what this server sends may run; sockets may go anywhere, which the pages' address fields allow.

@@ -110,6 +110,8 @@ impl Routes {
             (None, "/favicon.ico") => Some("favicon.svg"),
             (None, "/sockeye.js") => Some("sockeye.js"),
             (None, "/sockeye.d.ts") => Some("sockeye.d.ts"),
+            // The modules of the client, whose paths in the package are those here.
+            (None, _) if path.starts_with("/sockeye/") => path.strip_prefix('/'),
             (None, _) => None,
         }
     }

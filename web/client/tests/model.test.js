@@ -77,7 +77,7 @@ for (let seed = 1; seed <= SEEDS; seed++) {
     mock.method(Math, 'random', roll);
     const hub = new Hub(seed % 3 === 0 ? 5 : 1000);
     const { cables, Cable } = network(hub);
-    const [writer, reader] = [connect('ws://here/', { WebSocket: Cable }), connect('ws://here/', { WebSocket: Cable })];
+    const [writer, reader] = [connect('ws://here/', { WebSocket: Cable, transports: ['websocket'] }), connect('ws://here/', { WebSocket: Cable, transports: ['websocket'] })];
     t.after(() => {
       writer.close();
       reader.close();

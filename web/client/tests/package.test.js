@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -58,7 +58,8 @@ test('a stranger installs what is packed, and its types hold without a browser',
   t.after(() => rm(folder, { recursive: true }));
   const { stdout } = await run('npm', ['pack', '--json', '--pack-destination', folder], { cwd: FOLDER });
   const [{ files, filename }] = JSON.parse(stdout);
-  assert.deepEqual(files.map((/** @type {{ path: string }} */ file) => file.path).sort(), ['LICENSE-APACHE', 'LICENSE-MIT', 'README.md', 'package.json', 'sockeye.d.ts', 'sockeye.js']);
+  const modules = (await readdir(join(FOLDER, 'sockeye'))).map((name) => `sockeye/${name}`);
+  assert.deepEqual(files.map((/** @type {{ path: string }} */ file) => file.path).sort(), ['LICENSE-APACHE', 'LICENSE-MIT', 'README.md', 'package.json', 'sockeye.d.ts', 'sockeye.js', ...modules].sort());
   await writeFile(join(folder, 'package.json'), '{"type":"module"}');
   await run('npm', ['install', '--offline', '--no-audit', '--no-fund', join(folder, filename)], { cwd: folder });
   const script = `import { connect } from 'sockeye-client'; connect('ws://127.0.0.1:1/', { WebSocket: class { close() {} } }).close(); console.log('imported');`;
@@ -73,8 +74,13 @@ test('the licences are those of the project', async () => {
   for (const name of ['LICENSE-MIT', 'LICENSE-APACHE']) assert.equal(await read(name), await read(join('..', '..', name)));
 });
 
-test('the file does what it says: no dependencies, nothing evaluated, nothing sent to the console', async () => {
-  const source = await read('sockeye.js');
-  assert.doesNotMatch(source, /^import |\beval\(|new Function|\bimport\(|console\./m);
+test('the modules do what they say: no dependencies, nothing evaluated, nothing sent to the console', async () => {
+  const modules = await readdir(join(FOLDER, 'sockeye'));
+  for (const name of ['sockeye.js', ...modules.map((module) => join('sockeye', module))]) {
+    const source = await read(name);
+    assert.doesNotMatch(source, /\beval\(|new Function|\bimport\(|console\./m, name);
+    for (const [, from] of source.matchAll(/^(?:import|export) .*from '(.*)';$/gm)) assert.match(from ?? '', /^\.\/(sockeye\/)?[a-z]+\.js$/, name);
+    assert.ok(source.split('\n').length <= 600, `${name} is longer than 600 lines`);
+  }
   assert.equal(JSON.parse(await read('package.json')).dependencies, undefined);
 });

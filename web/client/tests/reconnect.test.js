@@ -17,7 +17,7 @@ test('greets, with a token and a name if there are any', async (t) => {
   socket().onopen?.({});
   const command = await agree(socket(), { session: 's9', user: 'ann', ping_every_ms: 25_000 });
   assert.deepEqual(command, { connect: { token: 'abc', client: 'web/1.4' } });
-  assert.deepEqual(client.state, { name: 'open', session: 's9', user: 'ann' });
+  assert.deepEqual(client.state, { name: 'open', session: 's9', user: 'ann', transport: 'websocket' });
   assert.deepEqual(states, ['connecting', 'open']);
 });
 

@@ -84,7 +84,7 @@ export function world(test, options = {}, random = () => 1) {
   mock.timers.enable({ apis: ['setTimeout', 'Date'], now: 1_732_147_200_000 });
   mock.method(Math, 'random', random);
   FakeSocket.all = [];
-  const client = connect('ws://here.example/ws', { WebSocket: FakeSocket, ...options });
+  const client = connect('ws://here.example/ws', { WebSocket: FakeSocket, transports: ['websocket'], ...options });
   /** @type {string[]} */
   const states = [client.state.name];
   /** @type {string[]} */
