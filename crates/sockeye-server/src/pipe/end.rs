@@ -25,6 +25,7 @@ pub(crate) struct End<F: Framing> {
     pipe: Arc<Pipe<F>>,
     timer: Option<Pin<Box<Sleep>>>,
     texts: Texts,
+    lingers: bool,
     is_over: bool,
     stop: CancellationToken,
     /// Its place among all conversations.
@@ -41,8 +42,13 @@ pub(crate) enum Texts {
 }
 
 impl<F: Framing> End<F> {
-    pub(super) fn new(pipe: Arc<Pipe<F>>, texts: Texts, stop: CancellationToken, listed: Box<dyn Listed>) -> Self {
-        Self { pipe, timer: None, texts, is_over: false, stop, _listed: listed }
+    pub(super) fn new(
+        pipe: Arc<Pipe<F>>,
+        (texts, lingers): (Texts, bool),
+        stop: CancellationToken,
+        listed: Box<dyn Listed>,
+    ) -> Self {
+        Self { pipe, timer: None, texts, lingers, is_over: false, stop, _listed: listed }
     }
 
     fn send(&self, message: &Message) -> Result<(), SendError<()>> {
@@ -76,7 +82,9 @@ impl<F: Framing + Send + 'static> Talk for End<F> {
         attend(&mut self.timer, &mut state, cx);
         let event = match state.conversation.poll_event() {
             // Nobody can come any more to be told.
-            None if state.end == shared::End::Told && self.stop.is_cancelled() => Event::Gone(Cause::Closed),
+            None if state.end == shared::End::Told && (!self.lingers || self.stop.is_cancelled()) => {
+                Event::Gone(Cause::Closed)
+            }
             None => return Poll::Pending,
             Some(event) => event,
         };

@@ -40,6 +40,8 @@ pub(crate) struct Opening<K, F> {
     /// How little has to be queued for its session to go on.
     pub(crate) high_water: usize,
     pub(crate) texts: Texts,
+    /// Whether its client may come back to hear why it is over.
+    pub(crate) lingers: bool,
     /// Of the response that opens it.
     pub(crate) framing: F,
     pub(crate) kind: ReceiverKind,
@@ -60,11 +62,11 @@ impl<K: Name, F: Framing + 'static> Registry<K, F> {
         opening: Opening<K, F>,
         stop: &CancellationToken,
     ) -> Result<(End<F>, Receiver<F>), OpenError> {
-        let Opening { name, binding, config, high_water, texts, framing, kind, held } = opening;
+        let Opening { name, binding, config, high_water, texts, lingers, framing, kind, held } = opening;
         let pipe = Arc::new(Pipe::new(Conversation::new(now(), config), high_water));
         self.lock().open(name.clone(), binding, Arc::clone(&pipe))?;
         let place = Box::new(Place { registry: Arc::clone(self), name });
-        let end = End::new(Arc::clone(&pipe), texts, stop.clone(), place);
+        let end = End::new(Arc::clone(&pipe), (texts, lingers), stop.clone(), place);
         match pipe.attach(framing, kind, Resume::Unchecked, held) {
             Ok(receiver) => Ok((end, receiver)),
             // There is nobody else who could have it.
