@@ -121,8 +121,13 @@ impl<F: Framing + Send + 'static> Talk for End<F> {
         if state.wants_room { Poll::Pending } else { Poll::Ready(Ok(())) }
     }
 
-    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.pipe.lock().flush();
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let mut state = self.pipe.lock();
+        state.flush();
+        // Who is under pressure polls nothing else; most who flush have no time to lose with it.
+        if self.timer.as_ref().is_none_or(|timer| timer.is_elapsed()) {
+            attend(&mut self.timer, &mut state, cx);
+        }
         Poll::Ready(Ok(()))
     }
 

@@ -22,6 +22,9 @@ mod registry;
 mod shared;
 mod visitor;
 
+#[cfg(test)]
+mod tests;
+
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;

@@ -20,7 +20,7 @@ use super::{
 pub(crate) struct Registry<K, F>(Mutex<Conversations<K, Arc<Pipe<F>>>>);
 
 /// A place in a registry, until dropped.
-pub(super) trait Listed {}
+pub(super) trait Listed: Send {}
 
 struct Place<K: Name, F> {
     registry: Arc<Registry<K, F>>,
@@ -28,9 +28,9 @@ struct Place<K: Name, F> {
 }
 
 /// What conversations can be named by.
-pub(crate) trait Name: Clone + Eq + Hash + Ord + 'static {}
+pub(crate) trait Name: Clone + Eq + Hash + Ord + Send + 'static {}
 
-impl<K: Clone + Eq + Hash + Ord + 'static> Name for K {}
+impl<K: Clone + Eq + Hash + Ord + Send + 'static> Name for K {}
 
 /// A conversation that is to be opened.
 pub(crate) struct Opening<K, F> {
@@ -48,7 +48,7 @@ pub(crate) struct Opening<K, F> {
     pub(crate) held: Held,
 }
 
-impl<K: Name, F: Framing + 'static> Registry<K, F> {
+impl<K: Name, F: Framing + Send + 'static> Registry<K, F> {
     pub(crate) fn new(limits: Limits) -> Arc<Self> {
         Arc::new(Self(Mutex::new(Conversations::new(limits))))
     }
@@ -90,7 +90,7 @@ impl<K, F> Registry<K, F> {
     }
 }
 
-impl<K: Name, F> Listed for Place<K, F> {}
+impl<K: Name, F: Send> Listed for Place<K, F> {}
 
 impl<K: Name, F> Drop for Place<K, F> {
     fn drop(&mut self) {
