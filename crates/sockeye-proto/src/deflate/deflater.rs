@@ -99,7 +99,7 @@ struct FormKey {
 /// Compresses a message with `window` before it. `None` if that makes it no smaller.
 fn compress(form: FormKey, window: &[u8], message: &[u8]) -> Option<Bytes> {
     let most = if form.always { usize::MAX } else { message.len().saturating_add(TAIL.len()) };
-    pool::with_compressor(form.key, |deflate| {
+    pool::with_compressor(form.key.for_message(message.len()), |deflate| {
         if !window.is_empty() {
             // Between streams a raw one takes any dictionary.
             let _ = deflate.set_dictionary(window);
