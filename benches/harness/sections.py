@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 RUST = ("fastwebsockets", "tokio-websockets", "tokio-tungstenite", "axum", "sockudo-ws", "yawc")
 FLOOR, NOISE, SOCKEYE, LIBRARY = "floor", "floor again", "sockeye", "sockeye-library"
+ONE_BY_ONE = "sockeye without io_uring"
 
 
 @dataclass(frozen=True)
@@ -98,9 +99,9 @@ def echo(name, title, load, floor, peers, mode="echo"):
 
 
 def fanout(name, title, payload):
-    servers = (FLOOR, NOISE, SOCKEYE, "bun", "ws", "tokio-tungstenite", "axum", "fastwebsockets", "sockudo-ws", "nchan")
+    servers = (FLOOR, NOISE, SOCKEYE, ONE_BY_ONE, "bun", "ws", "tokio-tungstenite", "axum", "fastwebsockets", "sockudo-ws", "nchan")
     load = ("fanout", "--subscribers", "1000", "--payload", payload)
-    goals = (Goal(1.05, FLOOR), Goal(0.85, "bun"))
+    goals = (Goal(0.95, FLOOR), Goal(1.05, FLOOR, ONE_BY_ONE), Goal(0.85, "bun"))
     return Section(name, title, "broadcast", load, "cpu_ns_per_delivery", "ns/delivery", servers, goals, FANOUT)
 
 
@@ -120,17 +121,17 @@ SECTIONS = (
     fanout("fanout-1k", "1 KiB to 1,000 subscribers of one channel", "1024"),
     Section(
         "latency",
-        "50 publications of 128 B a second to 1,000 subscribers, until the last has it",
+        "50 publications of 128 B a second to 1,000 subscribers, each delivery",
         "broadcast",
         ("fanout", "--subscribers", "1000", "--payload", "128", "--rate", "50"),
-        "p99_us",
+        # Not of the last delivery of each publication: of so few the 99th percentile is the slowest.
+        "each.p99_us",
         "p99 us",
         (FLOOR, NOISE, SOCKEYE, "bun", "ws", "tokio-tungstenite", "nchan"),
         (Goal(1.0, "bun"),),
         (
-            Column("p50 us", "p50_us"),
-            Column("each: p50 us", "each.p50_us"),
-            Column("p99 us", "each.p99_us"),
+            Column("p50 us", "each.p50_us"),
+            Column("the last: p50 us", "p50_us"),
             Column("busy %", "busy", 100, 1),
         ),
         base="bun",

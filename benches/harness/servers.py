@@ -16,7 +16,7 @@ from pathlib import Path
 
 from . import build
 from .machine import SERVER_CORE, pin
-from .sections import LIBRARY, RUST
+from .sections import LIBRARY, ONE_BY_ONE, RUST, SOCKEYE
 
 START_SECONDS = 10
 # One worker, as the floor has one thread; and no limit on how often one client may publish.
@@ -59,6 +59,7 @@ http {{
 SETTINGS = {
     "floor": "no protocol: epoll, one thread, one `recv` and one `send` for each readiness",
     "sockeye": "one worker; `demo echo`, and `serve` with a channel for what is fanned out; deflate level 2",
+    ONE_BY_ONE: "the same with `server.io_uring = \"never\"`: a system call for each subscriber",
     "sockeye-library": "our library on tokio, without the server; what waits is flushed together; deflate level 1",
     "fastwebsockets": "hyper's upgrade, `FragmentCollector`, `writev` above 1 KiB; a write for each reply (it has no"
     " buffer for several)",
@@ -90,6 +91,8 @@ class Kit:
         Path(self.folder.name).chmod(0o755)  # nginx' worker is another user
         self.hub = Path(self.folder.name) / "hub.toml"
         self.hub.write_text(HUB)
+        self.one_by_one = self.hub.with_name("one-by-one.toml")
+        self.one_by_one.write_text(HUB.replace("[server]\n", '[server]\nio_uring = "never"\n'))
 
     def start(self, name, mode):
         """A running server. `NAME again` is another process of the same."""
@@ -98,7 +101,7 @@ class Kit:
             raise Failed(self.failures[which])
         if which == "nchan":
             return nchan(name, Path(self.folder.name))
-        path = "ws" if which == "sockeye" and mode == "broadcast" else ""
+        path = "ws" if which.startswith(SOCKEYE) and mode == "broadcast" else ""
         return Server(name, self.command(which, mode), path=path)
 
     def command(self, which, mode):
@@ -106,10 +109,11 @@ class Kit:
             return self.extra[which]
         if which == "floor":
             return [build.binary(build.BENCHES, "floor"), "127.0.0.1:0", *(["fanout"] if mode == "broadcast" else [])]
-        if which == "sockeye":
+        if which in (SOCKEYE, ONE_BY_ONE):
             sockeye = build.binary(build.PROJECT, "sockeye")
             if mode == "broadcast":
-                return [sockeye, "serve", "--config", self.hub, "--listen", "127.0.0.1:0"]
+                hub = self.hub if which == SOCKEYE else self.one_by_one
+                return [sockeye, "serve", "--config", hub, "--listen", "127.0.0.1:0"]
             deflate = ["--deflate"] if mode == "deflate" else []
             return [sockeye, "demo", "echo", "--listen", "127.0.0.1:0", "--max-message", "32MiB", *deflate]
         if which == LIBRARY or which in RUST:

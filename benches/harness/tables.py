@@ -38,7 +38,8 @@ class Verdict:
 
     @property
     def word(self):
-        return "met" if self.met else "missed"
+        within = self.spread and self.spread[0] <= self.limit <= self.spread[1]
+        return ("met" if self.met else "missed") + (", within its spread" if within else "")
 
 
 @dataclass

@@ -374,11 +374,6 @@ impl Connection {
         self.receive.buffered_input()
     }
 
-    /// Gives the memory of an empty send queue back, for a connection that is about to be idle.
-    pub fn release_memory(&mut self) {
-        self.send.release_memory();
-    }
-
     /// Hands what receiving owes the wire to the sending half.
     #[inline]
     fn settle(&mut self) {

@@ -208,14 +208,6 @@ impl Outbox {
         *self = Self { deflater: self.deflater.take(), ..Self::default() };
     }
 
-    /// Gives the queue's own memory back if it is empty: to the thread's next queue, or else to the allocator.
-    pub(crate) fn release(&mut self) {
-        if self.is_empty() && (self.tail.capacity() > 0 || self.pieces.capacity() > 0) {
-            spare::keep(std::mem::take(&mut self.tail));
-            self.clear();
-        }
-    }
-
     /// The first bytes to leave.
     pub(crate) fn chunk(&self) -> &[u8] {
         self.whole().or_else(|| self.unsent().next()).unwrap_or_default()
@@ -250,9 +242,16 @@ impl Outbox {
             self.pieces.pop_front();
         }
         if self.len == 0 {
-            self.tail.clear();
-            self.front_sent = 0;
+            self.release();
         }
+    }
+
+    /// An empty queue owns no memory: its own goes to the thread's next queue, or else to the allocator. Not when its
+    /// connection waits for input, since not everybody who writes to one waits for it afterwards.
+    fn release(&mut self) {
+        spare::keep(std::mem::take(&mut self.tail));
+        self.pieces = VecDeque::new();
+        self.front_sent = 0;
     }
 
     fn unsent(&self) -> impl Iterator<Item = &[u8]> {

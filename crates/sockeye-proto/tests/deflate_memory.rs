@@ -78,7 +78,6 @@ fn held_without_takeover() -> (usize, usize) {
         for connection in &mut connections {
             feed(connection, &mut hello(5_000));
             send(connection, 5_000);
-            connection.release_memory();
         }
     });
     println!("1,000 connections without takeover: {made} bytes, and {used} after a message each way");
@@ -100,7 +99,6 @@ fn takeover_holds_its_windows() {
                 for _ in 0..3 {
                     feed(connection, &mut hello(50_000));
                     send(connection, 50_000);
-                    connection.release_memory();
                 }
             }
         });
@@ -130,7 +128,6 @@ fn d13_ten_thousand_connections_with_15_bits() {
         for connection in &mut connections {
             feed(connection, &mut hello(40_000));
             send(connection, 40_000);
-            connection.release_memory();
         }
     });
     println!("10,000 connections, a budget for 1,000: {used} bytes of {}", room * 2 * 32 * KIB);

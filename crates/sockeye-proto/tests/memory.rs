@@ -134,7 +134,6 @@ fn an_idle_connection_owns_no_heap() {
                 let [whole, cut] = &mut inputs;
                 echo(&mut connection, whole);
                 cut.chunks_mut(1000).for_each(|chunk| echo(&mut connection, chunk));
-                connection.release_memory();
             });
             assert_eq!(kept, 0, "{role:?} after {len} bytes");
         }
@@ -183,7 +182,6 @@ fn after_a_violation_nothing_is_kept() {
         feed(&mut connection, &mut begun);
         feed(&mut connection, &mut bad);
         echo(&mut connection, &mut []);
-        connection.release_memory();
     });
     assert!(kept <= 64, "{kept}: more than the outcome, which waits to be told");
 }
@@ -193,7 +191,6 @@ fn fill_the_threads_spares() {
     for len in [10, 5_000] {
         let mut connection = Connection::server(Arc::new(Config::default()), Instant::now());
         echo(&mut connection, &mut frame(Role::Client, FIN | BINARY, &vec![0; len]));
-        connection.release_memory();
     }
 }
 

@@ -213,7 +213,6 @@ enum Op {
     EarlyTimeout,
     Window(usize),
     Block,
-    ReleaseMemory,
     Eof,
 }
 
@@ -229,7 +228,6 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::EarlyTimeout),
         6 => prop_oneof![0..20_usize, 100..20_000_usize, Just(usize::MAX)].prop_map(Op::Window),
         2 => Just(Op::Block),
-        1 => Just(Op::ReleaseMemory),
         1 => Just(Op::Eof),
     ]
 }
@@ -264,7 +262,6 @@ fn apply(end: &mut End, op: Op) {
             end.open_window(bytes);
         }
         Op::Block => end.window = 0,
-        Op::ReleaseMemory => end.connection.release_memory(),
         Op::Eof => {
             end.eof();
         }

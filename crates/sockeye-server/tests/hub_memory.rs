@@ -130,8 +130,9 @@ fn library() -> (usize, usize) {
     (registration, socket - registration)
 }
 
-/// The most heap that a publication takes while subscribers are told of it, and what of it stays, for each of them.
-fn heap_of_a_delivery() -> (usize, usize) {
+/// The most heap that so many publications take while subscribers are told of them in one turn, and what of it stays, for
+/// each of them.
+fn heap_of_deliveries(count: usize) -> (usize, usize) {
     let mut options = options(Site::Server);
     options.workers = 1;
     options.admission.limit_loopback = false;
@@ -148,9 +149,11 @@ fn heap_of_a_delivery() -> (usize, usize) {
     subscribers.iter_mut().for_each(hear);
     HEAP.reset_peak_usage();
     let before = HEAP.current_usage();
-    publisher.write_all(&masked(TEXT, br#"{"id":2,"publish":"lobby","data":2}"#)).unwrap();
-    subscribers.iter_mut().for_each(hear);
-    hear(&mut publisher);
+    publisher.write_all(&masked(TEXT, br#"{"id":2,"publish":"lobby","data":2}"#).repeat(count)).unwrap();
+    for _ in 0..count {
+        subscribers.iter_mut().for_each(hear);
+        hear(&mut publisher);
+    }
     let usage = [HEAP.peak_usage(), HEAP.current_usage()];
     let [peak, kept] = usage.map(|usage| usage.saturating_sub(before) / CLIENTS);
     drop((subscribers, publisher));
@@ -195,8 +198,12 @@ fn an_idle_connection_is_small_and_a_delivery_takes_nothing() {
     assert!(subscriber <= 1_600, "{subscriber}");
     assert!(listener <= 3 * 1024, "{listener}");
     assert!(events <= 3 * 1024, "{events}");
-    let (peak, kept) = heap_of_a_delivery();
+    let (peak, kept) = heap_of_deliveries(1);
     println!("a delivery takes {peak} B, of which {kept} B stay");
     // The publication itself, for all of them.
     assert!(peak <= 32 && kept <= 16, "{peak} {kept}");
+    let (peak, kept) = heap_of_deliveries(2);
+    println!("two in one write take {peak} B, of which {kept} B stay");
+    // A queue, until they have left.
+    assert!(peak <= 1_200 && kept <= 32, "{peak} {kept}");
 }

@@ -146,7 +146,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             if self.poll_read(cx).is_ready() {
                 continue;
             }
-            self.connection.release_memory();
             ready!(self.poll_deadline(cx, self.connection.deadline(), Connection::handle_timeout));
         }
     }

@@ -158,7 +158,6 @@ impl Setup {
         drain(connection, |bytes| {
             black_box(bytes);
         });
-        connection.release_memory();
     }
 
     /// The last message of the input.

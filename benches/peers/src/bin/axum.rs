@@ -7,9 +7,9 @@ use std::sync::Arc;
 fn main() -> std::io::Result<()> {
     let mode = Mode::of_arguments(&[Mode::Echo, Mode::Large, Mode::Idle, Mode::Broadcast]);
     let buffer = match mode {
-        Mode::Echo => 16 * 1024,
         Mode::Large => 64 * 1024,
-        _ => 4 * 1024,
+        Mode::Idle => 4 * 1024,
+        _ => 16 * 1024,
     };
     let room = Arc::new(Room::default());
     let handler = move |upgrade: WebSocketUpgrade| {

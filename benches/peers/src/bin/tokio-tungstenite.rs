@@ -13,9 +13,9 @@ fn main() -> std::io::Result<()> {
 
 async fn connection(stream: TcpStream, mode: Mode, room: Arc<Room<Message>>) {
     let buffer = match mode {
-        Mode::Echo => 16 * 1024,
         Mode::Large => 64 * 1024,
-        _ => 4 * 1024,
+        Mode::Idle => 4 * 1024,
+        _ => 16 * 1024,
     };
     let config = WebSocketConfig::default()
         .read_buffer_size(buffer)

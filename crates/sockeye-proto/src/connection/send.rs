@@ -260,11 +260,6 @@ impl SendHalf {
         if takes { self.outbox.alone(prepared) } else { None }
     }
 
-    /// Gives the memory of an empty send queue back, for a connection that is about to be idle.
-    pub fn release_memory(&mut self) {
-        self.outbox.release();
-    }
-
     /// Bytes queued that the transport has not taken.
     #[must_use]
     pub fn buffered_amount(&self) -> usize {

@@ -202,6 +202,10 @@ impl<D: Show> Outlet for Ear<D> {
         Put::Taken
     }
 
+    fn put_held(&self, _: &Publication, _: &SessionLimits) -> Put {
+        Put::Taken
+    }
+
     fn flush(&self) -> bool {
         false
     }

@@ -18,6 +18,7 @@ use self::{
     chat::Lines,
     cursors::Pointers,
     feed::{Feed, Place},
+    room::ENOUGH,
 };
 pub(crate) use self::{chat::run as chat, cursors::run as cursors, echo::Echo};
 use crate::{Demo, ServerOptions, routes::Routes, worker::Local};
@@ -55,6 +56,8 @@ impl Demos {
         let mut configs = [echo, chat::limits(), cursors::limits()].map(|limits| {
             let connection = Config::with(|config| {
                 config.limits = limits;
+                // Members are told to wait at one mark and to go on at the other.
+                config.limits.high_water = ENOUGH;
                 config.keepalive = Some(Keepalive::default());
             });
             ServerConfig::with(|config| {

@@ -27,9 +27,7 @@ pub(crate) trait Outlet {
     /// A publication.
     fn deliver(&self, publication: &Arc<Publication>, own: bool, limits: &SessionLimits) -> Put;
     /// A publication that was taken, from the crew, while there was room.
-    fn put_held(&self, _publication: &Publication, _limits: &SessionLimits) -> Put {
-        Put::Taken
-    }
+    fn put_held(&self, publication: &Publication, limits: &SessionLimits) -> Put;
     /// Anything else.
     fn event(&self, event: Event, limits: &SessionLimits) -> Put;
     /// What a socket is to be given for it now: the publication that is `held` for it, or else what has been put. `None` where

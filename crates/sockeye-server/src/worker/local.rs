@@ -84,16 +84,18 @@ impl Local {
         let now = Now { instant: Instant::now().into_std(), unix_ms: unix_millis() };
         let mut state = self.state.borrow_mut();
         let State { hub, crew } = &mut *state;
-        let result = happens(hub, crew, now);
-        loop {
-            while let Some(key) = crew.next_over() {
-                hub.close(key, now, crew);
+        let result = without_budget(|| {
+            let result = happens(hub, crew, now);
+            loop {
+                while let Some(key) = crew.next_over() {
+                    hub.close(key, now, crew);
+                }
+                crew.flush();
+                if !crew.has_over() {
+                    return result;
+                }
             }
-            without_budget(|| crew.flush());
-            if !crew.has_over() {
-                break;
-            }
-        }
+        });
         let pressure = crew.post();
         let deadline = state.deadline();
         drop(state);
@@ -271,6 +273,10 @@ impl Outlet for Asked {
         Put::Taken
     }
 
+    fn put_held(&self, _: &Publication, _: &SessionLimits) -> Put {
+        Put::Taken
+    }
+
     fn flush(&self) -> bool {
         false
     }
@@ -298,9 +304,11 @@ impl Drop for Ended<'_> {
 
 /// Does something that is not to be cut short by the budget of the task that happens to do it: who publishes to a thousand
 /// writes to a thousand.
-fn without_budget(work: impl FnOnce()) {
-    let done = pin!(unconstrained(async { work() })).poll(&mut Context::from_waker(Waker::noop()));
-    debug_assert_eq!(done, Poll::Ready(()), "it awaits nothing");
+fn without_budget<T>(work: impl FnOnce() -> T) -> T {
+    match pin!(unconstrained(async { work() })).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(done) => done,
+        Poll::Pending => unreachable!("it awaits nothing"),
+    }
 }
 
 /// For a server that restarts.

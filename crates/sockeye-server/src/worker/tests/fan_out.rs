@@ -1,8 +1,13 @@
 //! What goes to many goes past the queues, as long as sockets take it: nobody must see a difference.
+use std::{future::poll_fn, task::Poll};
+
 use socket2::SockRef;
 use sockeye::{Event, WebSocket};
 use sockeye_hub::SessionKey;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::coop,
+};
 
 use super::*;
 
@@ -211,5 +216,22 @@ fn who_comes_after_gets_nothing_of_who_was_before() {
             assert_eq!(hear(&mut client).await["bye"]["code"], 4003);
             assert!(client.recv().await.unwrap().is_none());
         }
+    });
+}
+
+/// Who is told much by a turn is written to in the middle of it, and a write that was not even tried would look like a client
+/// that reads nothing.
+#[test]
+fn a_turn_is_not_cut_short_by_the_budget_of_its_task() {
+    with_worker(async |worker, _| {
+        poll_fn(|cx| {
+            while let Poll::Ready(left) = coop::poll_proceed(cx) {
+                left.made_progress();
+            }
+            assert!(!coop::has_budget_remaining());
+            worker.local.turn(|_, _, _| assert!(coop::has_budget_remaining()));
+            Poll::Ready(())
+        })
+        .await;
     });
 }
