@@ -25,13 +25,13 @@ fn main() -> std::io::Result<()> {
     })
 }
 
-async fn echo(mut socket: WebSocket<TcpStream>) -> Result<(), Error> {
-    while let Some(message) = socket.recv().await? {
-        let mut next = Some(message);
-        while let Some(message) = next {
+/// An `async` block, since an `async fn` would have room for the socket twice: as its argument, and as its variable.
+fn echo(mut socket: WebSocket<TcpStream>) -> impl Future<Output = Result<(), Error>> {
+    async move {
+        loop {
+            let next = socket.try_recv();
+            let Some(message) = (if next.is_some() { next } else { socket.recv().await? }) else { return Ok(()) };
             socket.feed(message).await?;
-            next = socket.try_recv();
         }
     }
-    Ok(())
 }
