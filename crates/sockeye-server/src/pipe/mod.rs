@@ -25,17 +25,17 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use sockeye_pipe::{Config, ConversationId, Limits, native::Wire};
+use sockeye_pipe::{Binding, Config, ConversationId, Limits, native::Wire};
 
 use self::visitor::Keys;
 pub(crate) use self::{
     answer::{Answer, Streaming},
     end::Texts,
     registry::{Opening, Registry},
-    shared::Held,
+    shared::{Held, Outflow, now},
     visitor::Visitor,
 };
-use crate::{PipeOptions, SessionLimits, worker::Worker};
+use crate::{PipeOptions, SessionLimits, sockjs, worker::Worker};
 
 /// Time for the body of a request to arrive, all of it.
 pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -47,9 +47,10 @@ pub(crate) struct Pipes {
     options: PipeOptions,
     keys: Keys,
     native: Arc<Registry<ConversationId, Wire>>,
+    pub(crate) sockjs: Arc<Registry<sockjs::Name, sockeye_pipe::sockjs::Transport>>,
     config: Arc<Config>,
     /// How little has to be queued for a session to go on.
-    high_water: usize,
+    pub(crate) high_water: usize,
 }
 
 /// What has become of a request by its head: `Err` is its answer already.
@@ -58,6 +59,7 @@ pub(crate) type Begun<C = Call> = Result<C, Box<Response<Bytes>>>;
 /// A request that has been looked at, and whose body, if any, is to be read.
 pub(crate) enum Call {
     Native(native::Call),
+    SockJs(sockjs::Call),
 }
 
 impl Pipes {
@@ -77,10 +79,29 @@ impl Pipes {
         Self {
             options: options.clone(),
             keys: Keys::random(),
-            native: Registry::new(limits),
+            native: Registry::new(limits.clone()),
+            sockjs: Registry::new(limits),
             config: Arc::new(config),
             high_water: session.soft_output,
         }
+    }
+
+    /// How conversations of SockJS behave, of which one request may bring so many bytes.
+    pub(crate) fn config_of_sockjs(&self, max_body: usize) -> Config {
+        Config {
+            heartbeat: self.options.heartbeat,
+            disconnect_delay: self.options.linger,
+            closing_linger: self.options.linger,
+            max_queued_messages: MAX_QUEUED_MESSAGES,
+            max_queued_bytes: usize::MAX,
+            max_received_bytes: max_body,
+            ..Config::sockjs()
+        }
+    }
+
+    /// Whose a conversation is that is bound to an address alone.
+    pub(crate) fn bind(&self, from: Option<IpAddr>, place: &str) -> Binding {
+        self.keys.bind(from, None, place)
     }
 }
 
@@ -94,6 +115,7 @@ impl Call {
     pub(crate) fn max_body(&self, pipes: &Pipes) -> usize {
         match self {
             Self::Native(call) => call.max_body(pipes),
+            Self::SockJs(call) => call.max_body(),
         }
     }
 
@@ -101,6 +123,7 @@ impl Call {
     pub(crate) fn refuse(&self, refused: crate::api::Refused) -> Response<Bytes> {
         match self {
             Self::Native(call) => call.visitor().finish(refused.into_response()),
+            Self::SockJs(call) => call.refuse(refused.into_response().status()),
         }
     }
 
@@ -111,6 +134,7 @@ impl Call {
     pub(crate) async fn perform(self, body: Bytes, held: Held, worker: &Worker) -> Answer {
         match self {
             Self::Native(call) => call.perform(body, held, worker).await,
+            Self::SockJs(call) => call.perform(body, held, worker).await,
         }
     }
 }
