@@ -80,6 +80,8 @@ pub(crate) enum Demo {
     Chat(Chat),
     /// Everybody's pointer on everybody's page
     Cursors(Cursors),
+    /// What tests of SockJS ask for: /echo, /disabled_websocket_echo, /cookie_needed_echo and /close
+    Sockjs(SockJs),
 }
 
 #[derive(ClapArgs)]
@@ -107,6 +109,15 @@ pub(crate) struct Echo {
 pub(crate) struct Chat {
     /// Address and port to listen on; port 0 takes any free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
+    #[command(flatten)]
+    pub(crate) shared: Shared,
+}
+
+#[derive(ClapArgs)]
+pub(crate) struct SockJs {
+    /// Address and port to listen on; port 0 takes any free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8081")]
     pub(crate) listen: SocketAddr,
     #[command(flatten)]
     pub(crate) shared: Shared,

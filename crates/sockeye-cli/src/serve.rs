@@ -35,6 +35,7 @@ pub(crate) fn demo(demo: &args::Demo) -> Result<(), Box<dyn Error>> {
         }
         args::Demo::Chat(args) => options(Site::Demo(Demo::Chat), args.listen, &args.shared)?,
         args::Demo::Cursors(args) => options(Site::Demo(Demo::Cursors), args.listen, &args.shared)?,
+        args::Demo::Sockjs(args) => options(Site::SockJs, args.listen, &args.shared)?,
     })
 }
 
@@ -113,6 +114,11 @@ fn announce(options: &ServerOptions, address: SocketAddr) -> io::Result<()> {
             writeln!(out, "  {:<9} {http}://{at}/   {ws}://{at}/ws", "channels:")?;
             for demo in Demo::ALL {
                 writeln!(out, "  {:<9} {http}://{at}/{demo}   {ws}://{at}/{demo}", format!("{demo}:"))?;
+            }
+        }
+        Site::SockJs => {
+            for prefix in ["echo", "disabled_websocket_echo", "cookie_needed_echo", "close"] {
+                writeln!(out, "  {:<9} {http}://{at}/{prefix}", "SockJS:")?;
             }
         }
         Site::Demo(demo) => writeln!(out, "  {:<9} {ws}://{at}/ and every other path", format!("{demo}:"))?,

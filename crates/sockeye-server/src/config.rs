@@ -28,7 +28,7 @@ pub use print::{default_file, reference, variables};
 pub use schema::{
     Anonymous, ApiSection, CallsSection, Config, DemosSection, Durability, HubSection, IoUring, LimitsSection,
     NamespaceOptions, NamespaceTable, OriginsSection, PageSection, PipesSection, ServerSection, SessionSection, Slow,
-    StoreSection, TlsSection, When, Who,
+    SockJsSection, StoreSection, TlsSection, When, Who,
 };
 pub use secret::{Secret, SecretsFile};
 
@@ -91,6 +91,8 @@ pub struct ServerOptions {
     pub api_keys: Vec<ApiKey>,
     /// How long clients have to answer the Close frame when the server stops. Default: 5 s.
     pub drain: Duration,
+    /// SockJS.
+    pub sockjs: SockJsOptions,
     /// Whether what many are told at once is sent through `io_uring`, where the system has it. Default: yes.
     pub io_uring: bool,
 }
@@ -121,6 +123,7 @@ impl ServerOptions {
             calls: Calls::default(),
             api_keys: Vec::new(),
             drain: Duration::from_secs(5),
+            sockjs: SockJsOptions::default(),
             io_uring: true,
         }
     }
@@ -133,6 +136,46 @@ pub struct StorePlace {
     pub folder: PathBuf,
     /// What holds there.
     pub options: StoreOptions,
+}
+
+/// SockJS, for clients that no WebSocket reaches: the hub at `/sockjs`, each demo at its own path.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of its own")]
+pub struct SockJsOptions {
+    /// Whether it is there. Default: yes.
+    pub enabled: bool,
+    /// Whether there are JSONP and htmlfile, which pages load as scripts and frames: a browser does not say which page that
+    /// is, so [`ServerOptions::origins`] does not hold for them. Only browsers need them that have no `XMLHttpRequest` across
+    /// origins. Default: no.
+    pub scripts: bool,
+    /// Whether clients are told that there are WebSockets, and find them. Default: yes.
+    pub websocket: bool,
+    /// Whether clients are given the cookie `JSESSIONID`, which some load balancers want to see. Default: no.
+    pub cookie: bool,
+    /// Bytes from which on a streaming response ends, so that browsers can free it; the client opens the next. Default:
+    /// 128 KiB.
+    pub response_limit: usize,
+    /// Where the page for frames finds the client, in the version that the pages around it have. Default: the 1.6.1 that the
+    /// server has in it.
+    pub client_url: String,
+    /// Which pages may show the page for frames, as in `Content-Security-Policy: frame-ancestors`. `None`, the default, lets
+    /// every page.
+    pub frame_ancestors: Option<String>,
+}
+
+impl Default for SockJsOptions {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            scripts: false,
+            websocket: true,
+            cookie: false,
+            response_limit: sockeye_pipe::sockjs::RESPONSE_LIMIT,
+            client_url: "/assets/sockjs-1.6.1.min.js".into(),
+            frame_ancestors: None,
+        }
+    }
 }
 
 /// What one client of the hub may do, and what is kept for it.

@@ -7,10 +7,10 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use sockeye::{
     Error, HandshakeLimits, HttpRequest, Refusal,
-    proto::handshake::{BodyLength, write_response},
+    proto::handshake::{BodyLength, is_plain_path, write_response},
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Chain, Join},
@@ -31,6 +31,7 @@ use crate::{
     pages,
     pipe::{self, Answer, Streaming, http1::Writing},
     routes::Routes,
+    sockjs::{self, Door},
     tls::{self, Acceptor},
     worker::Worker,
 };
@@ -147,9 +148,19 @@ async fn exchange(
     let mut rest = start;
     let mut limits = until(deadline, worker.handshake_limits());
     for served in first..=MAX_REQUESTS {
-        let http = HttpRequest::read(stream, rest, &limits).await?;
+        let http = HttpRequest::read_lenient(stream, rest, &limits).await?;
         limits = worker.handshake_limits();
-        if let Some(begun) = pipe::begin(http.request(), ticket.address(), worker) {
+        let begun = match sockjs::begin(http.request(), ticket.address(), worker) {
+            Some(sockjs::Begun::WebSocket(door)) => return upgrade(http, &door, worker, ticket).await,
+            Some(sockjs::Begun::Call(begun)) => Some(begun),
+            None => {
+                if let Some(refusal) = unusual(http.request()) {
+                    return Err(http.reject(refusal).await);
+                }
+                pipe::begin(http.request(), ticket.address(), worker)
+            }
+        };
+        if let Some(begun) = begun {
             let last = wants_close(http.request()) || served == MAX_REQUESTS;
             let (request, mut io, read) = http.into_parts();
             let (answer, read) = pipe::http1::answer(&request, &mut io, read, begun, worker).await?;
@@ -157,7 +168,7 @@ async fn exchange(
                 Answer::Full(response) => response,
                 Answer::Stream(answer) => {
                     let next = (!last).then_some(served + 1);
-                    stream_on(io, answer, read.unwrap_or_default(), worker, ticket, next);
+                    stream_on(io, (answer, request.version()), read.unwrap_or_default(), worker, ticket, next);
                     return Ok(());
                 }
             };
@@ -168,7 +179,10 @@ async fn exchange(
             continue;
         }
         if http.is_upgrade() {
-            return upgrade(http, worker, ticket).await;
+            let Some(service) = worker.demos().routes().socket(http.request().uri().path()) else {
+                return Err(http.reject(Refusal::not_found()).await);
+            };
+            return upgrade(http, &Door::of(service), worker, ticket).await;
         }
         let last = wants_close(http.request()) || served == MAX_REQUESTS || worker.stop().is_cancelled();
         if let Some(api) = worker.api(http.request().uri().path()) {
@@ -196,7 +210,7 @@ async fn exchange(
 /// stops. Then the connection goes on with its `next` request, if there may be one.
 fn stream_on(
     stream: impl Io,
-    mut answer: Streaming,
+    (mut answer, version): (Streaming, Version),
     ahead: Bytes,
     worker: &Worker,
     ticket: Ticket,
@@ -207,7 +221,7 @@ fn stream_on(
         answer.head.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     let time = worker.handshake_limits().timeout;
-    let (worker, writing) = (worker.clone(), Writing::new(stream, answer, ahead, time));
+    let (worker, writing) = (worker.clone(), Writing::new(stream, (answer, version), ahead, time));
     worker.tasks.clone().spawn_local(async move {
         let ended = match writing.await {
             Ok((mut stream, _)) if next.is_none() || worker.stop().is_cancelled() => {
@@ -274,13 +288,10 @@ fn until(deadline: Instant, mut limits: HandshakeLimits) -> HandshakeLimits {
 }
 
 /// Shakes hands and hands the socket to a task of its own, since this one has the size of an HTTP exchange.
-async fn upgrade(http: HttpRequest<impl Io>, worker: &Worker, ticket: Ticket) -> Result<(), Error> {
-    let Some(service) = worker.demos().routes().socket(http.request().uri().path()) else {
-        return Err(http.reject(Refusal::not_found()).await);
-    };
-    let handshake = http.handshake(worker.config(service)).await?;
-    match worker.seat(service).await {
-        Ok(seat) => worker.host(seat, handshake.accept().await?, ticket),
+async fn upgrade(http: HttpRequest<impl Io>, door: &Door, worker: &Worker, ticket: Ticket) -> Result<(), Error> {
+    let handshake = http.handshake(door.config(worker)).await?;
+    match worker.seat(door.service).await {
+        Ok(seat) => door.host(worker, seat, handshake.accept().await?, ticket),
         Err(refusal) => return Err(handshake.reject(refusal).await),
     }
     Ok(())
@@ -340,7 +351,21 @@ fn health(site: Site, path: &str, is_stopping: bool) -> Option<(Response<()>, By
     Some((response, body))
 }
 
+/// What only SockJS has a use for: its conformance tests want HTTP/1.0, and 404 for paths that are not plain.
+fn unusual(request: &Request<()>) -> Option<Refusal> {
+    if request.version() == Version::HTTP_10 {
+        let refusal = Refusal::with_status(StatusCode::HTTP_VERSION_NOT_SUPPORTED);
+        return Some(refusal.reason_text("only HTTP/1.1 is spoken here"));
+    }
+    let refusal = || Refusal::with_status(StatusCode::BAD_REQUEST).reason_text("the path is not a plain one");
+    (!is_plain_path(request.uri().path())).then(refusal)
+}
+
+/// Those of HTTP/1.0 are not kept, whatever they say.
 fn wants_close(request: &Request<()>) -> bool {
+    if request.version() == Version::HTTP_10 {
+        return true;
+    }
     let options = request.headers().get_all(header::CONNECTION).into_iter();
     options
         .filter_map(|value| value.to_str().ok())

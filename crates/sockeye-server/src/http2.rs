@@ -35,6 +35,7 @@ use crate::{
     dialect::ErrorCode,
     exchange::{Io, answer},
     pipe::{self, http2::Outgoing},
+    sockjs::{self, Door},
     worker::Worker,
 };
 
@@ -75,8 +76,15 @@ async fn serve(stream: impl Io, worker: &Worker, ticket: Ticket, deadline: Insta
         let (worker, visit) = (worker.clone(), Arc::clone(&visit));
         async move {
             let api = worker.api(request.uri().path()).filter(|_| request.method() != Method::CONNECT).cloned();
-            let begun = pipe::begin(&request, visit.ticket.address(), &worker);
-            if let Some(begun) = begun.filter(|_| is_plain_target(request.uri())) {
+            let from = visit.ticket.address();
+            let begun = match sockjs::begin(&request, from, &worker) {
+                Some(sockjs::Begun::Call(begun)) => Some(begun),
+                // Here that is a method of its own, and goes another way.
+                Some(sockjs::Begun::WebSocket(_)) => None,
+                None if is_plain_target(request.uri()) => pipe::begin(&request, from, &worker),
+                None => None,
+            };
+            if let Some(begun) = begun {
                 let held = Box::new(Place::of(&visit));
                 return Ok(pipe::http2::answer(request.into_body(), begun, held, &worker).await);
             }
@@ -188,13 +196,15 @@ async fn upgrade(
     visit: &Arc<Visit>,
 ) -> Result<Response<Full<Bytes>>, Refusal> {
     let handshake = UpgradeRequest::new(request)?;
-    let service = worker.demos().routes().socket(request.uri().path()).ok_or_else(Refusal::not_found)?;
-    let (response, upgrade) = handshake.accept(worker.config(service))?;
-    let (seat, place) = (worker.seat(service).await?, Place::of(visit));
+    let path = request.uri().path();
+    let own = || worker.demos().routes().socket(path).map(Door::of);
+    let door = worker.sockjs().websocket(path).or_else(own).ok_or_else(Refusal::not_found)?;
+    let (response, upgrade) = handshake.accept(door.config(worker))?;
+    let (seat, place) = (worker.seat(door.service).await?, Place::of(visit));
     let host = worker.clone();
     worker.tasks.spawn_local(async move {
         match upgrade.await {
-            Ok(socket) => host.host(seat, socket, place),
+            Ok(socket) => door.host(&host, seat, socket, place),
             Err(error) => debug!(code = error.code(), "stream ended: {error}"),
         }
     });
@@ -245,6 +255,7 @@ mod tests {
         let common = Common {
             demos: Arc::new(Demos::new(&options, &OriginPolicy::any()).unwrap()),
             hub: Arc::default(),
+            sockjs: Arc::default(),
             tls: None,
             stop: CancellationToken::new(),
         };

@@ -28,6 +28,7 @@ mod permit;
 mod pipe;
 mod routes;
 mod session;
+mod sockjs;
 pub mod store;
 mod talk;
 mod tls;
@@ -35,7 +36,7 @@ mod worker;
 
 pub use api::{ApiKey, BadKey};
 pub use calls::{Call, CallError, Calls};
-pub use config::{Admission, PipeOptions, ServerOptions, SessionLimits, StorePlace};
+pub use config::{Admission, PipeOptions, ServerOptions, SessionLimits, SockJsOptions, StorePlace};
 pub use listen::{Server, StartError};
 pub use routes::{Demo, Site};
 /// What [`ServerOptions::namespaces`] and [`ServerOptions::hub`] are made of.

@@ -27,6 +27,7 @@ use crate::{
     demo::Demos,
     dialect::json,
     exchange, permit, session,
+    sockjs::Mounts,
     store::OpenError,
     tls::Acceptor,
     worker::{self, Common, Plan, Worker},
@@ -80,7 +81,9 @@ impl Server {
         let demos = Demos::new(options, &origins).map_err(|error| StartError::Thread(io::Error::other(error)))?;
         let hub = hub(options, &origins).map_err(|error| StartError::Thread(io::Error::other(error)))?;
         let stop = CancellationToken::new();
-        let common = Common { demos: Arc::new(demos), hub: Arc::new(hub), tls: tls.clone(), stop: stop.clone() };
+        let sockjs = Arc::new(Mounts::new(options, &hub, &demos));
+        let common =
+            Common { demos: Arc::new(demos), hub: Arc::new(hub), sockjs, tls: tls.clone(), stop: stop.clone() };
         let door = Door { gate: Gate::new(options.admission.clone()), drain: options.drain };
         let start = |(index, (listener, plan))| start_worker(index, listener, plan, door.clone());
         let workers = listeners

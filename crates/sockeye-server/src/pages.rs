@@ -18,6 +18,12 @@ struct Pages;
 #[include = "sockeye/*.js"]
 struct Client;
 
+/// The client of SockJS, as it is published, which the page for frames loads.
+#[derive(Embed)]
+#[folder = "../../web/vendor/"]
+#[include = "*.js"]
+struct Vendor;
+
 /// Only what this server sends may run; sockets may go anywhere, which the pages' address fields allow.
 const CONTENT_SECURITY_POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'self'; connect-src 'self' ws: wss:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
@@ -27,7 +33,7 @@ const CONTENT_SECURITY_POLICY: HeaderValue = HeaderValue::from_static(
 pub(crate) fn respond<B>(request: &Request<B>, file: &str) -> Option<(Response<()>, Bytes)> {
     let (page, is_client) = match Client::get(file) {
         Some(module) => (module, true),
-        None => (Pages::get(file)?, false),
+        None => (Pages::get(file).or_else(|| Vendor::get(file))?, false),
     };
     let etag = etag(&page);
     let unchanged =

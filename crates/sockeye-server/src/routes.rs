@@ -8,6 +8,9 @@ pub enum Site {
     Server,
     /// One demo, at every path: what clients of the classic tutorials expect.
     Demo(Demo),
+    /// The services that conformance tests of SockJS ask for: `/echo`, `/disabled_websocket_echo`, `/cookie_needed_echo` and
+    /// `/close`. Every page may connect, and every transport is there.
+    SockJs,
 }
 
 /// One of the three demos. Their wires are in docs/demos.md.
@@ -49,6 +52,8 @@ pub(crate) enum Service {
     Hub,
     /// A demo.
     Demo(Demo),
+    /// It closes at once.
+    Close,
 }
 
 impl Service {
@@ -56,6 +61,7 @@ impl Service {
         match self {
             Self::Hub => "hub",
             Self::Demo(demo) => demo.name(),
+            Self::Close => "close",
         }
     }
 }
@@ -93,7 +99,7 @@ impl Routes {
             Site::Server if self.demos => {
                 Demo::ALL.into_iter().find(|demo| path.strip_prefix('/') == Some(demo.name()))
             }
-            Site::Server => None,
+            Site::Server | Site::SockJs => None,
         }
     }
 
@@ -106,7 +112,7 @@ impl Routes {
             (Some(Demo::Echo), _) => Some("echo.html"),
             (Some(Demo::Chat), _) => Some("chat.html"),
             (Some(Demo::Cursors), _) => Some("cursors.html"),
-            (None, "/") if self.page => Some("index.html"),
+            (None, "/") if self.page && self.site == Site::Server => Some("index.html"),
             (None, "/favicon.ico") => Some("favicon.svg"),
             (None, "/sockeye.js") => Some("sockeye.js"),
             (None, "/sockeye.d.ts") => Some("sockeye.d.ts"),

@@ -70,6 +70,7 @@ impl Config {
             dropped: DroppedReceiver::Ends,
             max_kept_messages: 0,
             max_kept_bytes: 0,
+            max_received_messages: crate::sockjs::MAX_MESSAGES,
             ..Self::native()
         }
     }

@@ -203,7 +203,19 @@ impl Answers {
         with(plain(StatusCode::INTERNAL_SERVER_ERROR, bad.body()), CACHE_CONTROL, NO_CACHE)
     }
 
-    /// What the answers of all sending endpoints have.
+    /// For an endpoint of a session, if it cannot do what is asked of it.
+    #[must_use]
+    pub fn failed(
+        &self,
+        endpoint: SessionEndpoint,
+        (status, why): (StatusCode, &'static str),
+        request: &HeaderMap,
+        cors: Cors,
+    ) -> Response<Bytes> {
+        self.of_session(plain(status, why), endpoint, request, cors)
+    }
+
+    /// What the answers of all endpoints of sessions have.
     fn of_session(
         &self,
         answer: Response<Bytes>,
@@ -212,7 +224,9 @@ impl Answers {
         cors: Cors,
     ) -> Response<Bytes> {
         let mut answer = with(answer, CACHE_CONTROL, NO_CACHE);
-        if endpoint != SessionEndpoint::JsonpSend {
+        let is_script =
+            matches!(endpoint, SessionEndpoint::JsonpSend | SessionEndpoint::Jsonp | SessionEndpoint::HtmlFile);
+        if !is_script {
             answer = readable(answer, request, cors, NullOrigin::Echoed);
         }
         self.sticky(answer, request)

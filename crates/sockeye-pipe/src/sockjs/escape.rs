@@ -7,6 +7,12 @@ pub(super) fn write_string(out: &mut String, text: &str) {
     for character in text.chars() {
         match character {
             '"' | '\\' => out.extend(['\\', character]),
+            // As `JSON.stringify` has them, which the conformance test looks for.
+            '\u{8}' => out.push_str("\\b"),
+            '\t' => out.push_str("\\t"),
+            '\n' => out.push_str("\\n"),
+            '\u{c}' => out.push_str("\\f"),
+            '\r' => out.push_str("\\r"),
             _ if is_mangled(character) => {
                 for unit in character.encode_utf16(&mut [0; 2]) {
                     // A `String` takes all.
@@ -71,6 +77,11 @@ mod tests {
             let expected = match character {
                 '"' => "\\\"".to_owned(),
                 '\\' => "\\\\".to_owned(),
+                '\u{8}' => "\\b".to_owned(),
+                '\t' => "\\t".to_owned(),
+                '\n' => "\\n".to_owned(),
+                '\u{c}' => "\\f".to_owned(),
+                '\r' => "\\r".to_owned(),
                 _ if is_in_table => escaped,
                 _ => character.to_string(),
             };

@@ -8,8 +8,9 @@ use serde::{
     de::{self, IgnoredAny, SeqAccess, Visitor},
 };
 
-/// Messages that one request, or one WebSocket message, may bring.
-pub const MAX_MESSAGES: usize = 1024;
+/// Messages that one request, or one WebSocket message, may bring. Many, since clients send in one request whatever was said
+/// during the one before.
+pub const MAX_MESSAGES: usize = 16 * 1024;
 
 /// Why a body is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

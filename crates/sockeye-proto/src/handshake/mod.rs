@@ -84,4 +84,4 @@ pub use server::{ReadRequest, RequestProgress};
 pub use subprotocol::{InvalidSubprotocol, Subprotocol, SubprotocolPolicy};
 pub use target::is_plain_path;
 pub use tunnel::ReadTunnel;
-pub use write::{write_request, write_response};
+pub use write::{write_request, write_response, write_response_head};

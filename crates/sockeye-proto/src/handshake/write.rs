@@ -29,12 +29,7 @@ const LEADING: [(HeaderName, &str); 8] = [
 pub fn write_response(response: &http::Response<()>, body: &[u8], out: &mut BytesMut) {
     let status = response.status();
     out.reserve(USUAL_HEAD.saturating_add(body.len()));
-    out.put_slice(b"HTTP/1.1 ");
-    out.put_slice(status.as_str().as_bytes());
-    out.put_u8(b' ');
-    out.put_slice(status.canonical_reason().unwrap_or_default().as_bytes());
-    out.put_slice(b"\r\n");
-    write_headers(response.headers(), out);
+    write_lines(response, out);
     let has_length = || {
         response.headers().contains_key(header::CONTENT_LENGTH)
             || response.headers().contains_key(header::TRANSFER_ENCODING)
@@ -46,6 +41,19 @@ pub fn write_response(response: &http::Response<()>, body: &[u8], out: &mut Byte
     if has_body(status) {
         out.put_slice(body);
     }
+}
+
+/// Appends the head of an HTTP/1.1 response as it is. If it says nothing about the length of its body, that ends with the
+/// connection (RFC 9112 section 6.3).
+///
+/// ```
+/// let mut out = bytes::BytesMut::new();
+/// sockeye_proto::handshake::write_response_head(&http::Response::new(()), &mut out);
+/// assert_eq!(out, "HTTP/1.1 200 OK\r\n\r\n");
+/// ```
+pub fn write_response_head(response: &http::Response<()>, out: &mut BytesMut) {
+    write_lines(response, out);
+    out.put_slice(b"\r\n");
 }
 
 /// Appends the head of an HTTP/1.1 request. The target is the URI's path and query.
@@ -63,6 +71,16 @@ pub fn write_request(request: &http::Request<()>, out: &mut BytesMut) {
     out.put_slice(b" HTTP/1.1\r\n");
     write_headers(request.headers(), out);
     out.put_slice(b"\r\n");
+}
+
+fn write_lines(response: &http::Response<()>, out: &mut BytesMut) {
+    let status = response.status();
+    out.put_slice(b"HTTP/1.1 ");
+    out.put_slice(status.as_str().as_bytes());
+    out.put_u8(b' ');
+    out.put_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+    out.put_slice(b"\r\n");
+    write_headers(response.headers(), out);
 }
 
 /// Whether a response with this status has a body at all (RFC 9110 section 6.4.1).

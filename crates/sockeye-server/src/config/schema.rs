@@ -54,6 +54,8 @@ pub struct Config {
     pub page: PageSection,
     /// `[demos]`
     pub demos: DemosSection,
+    /// `[sockjs]`
+    pub sockjs: SockJsSection,
     /// `[namespaces.default]` and every `[namespaces.NAME]`
     pub namespaces: NamespaceTable,
 }
@@ -230,6 +232,24 @@ section! {
         pub max_message: usize = MIB, Size(KIB, GIB);
         /// Frames that a message to the echo may have.
         pub max_fragments: usize = 1_024, Count(1, 1_000_000);
+    }
+}
+
+section! {
+    /// SockJS, for clients that no WebSocket reaches: the hub at `/sockjs`, each demo at its own path.
+    pub struct SockJsSection {
+        /// Whether it is there.
+        pub enabled: bool = true, Flag;
+        /// Whether its clients may use WebSockets.
+        pub websocket: bool = true, Flag;
+        /// Whether there are JSONP and htmlfile, which browsers need that have no `XMLHttpRequest` across origins. They
+        /// are loaded as scripts and frames, and some browsers do not say by which page: `origins.allowed` does not
+        /// hold there.
+        pub scripts: bool = false, Flag;
+        /// Whether clients are given the cookie `JSESSIONID`, which some load balancers want to see.
+        pub cookie: bool = false, Flag;
+        /// Bytes after which a streaming response ends, so that browsers can free it; the client opens the next.
+        pub response_limit: usize = 128 * KIB, Size(4 * KIB, GIB);
     }
 }
 
@@ -438,8 +458,22 @@ impl Config {
 
     fn fixed_and_named(&mut self) -> (Vec<Part<'_>>, &mut BTreeMap<String, NamespaceOptions>) {
         // Taken apart, so that none is forgotten.
-        let Self { server, tls, origins, limits, session, pipes, hub, store, api, calls, page, demos, namespaces } =
-            self;
+        let Self {
+            server,
+            tls,
+            origins,
+            limits,
+            session,
+            pipes,
+            sockjs,
+            hub,
+            store,
+            api,
+            calls,
+            page,
+            demos,
+            namespaces,
+        } = self;
         let parts = vec![
             Part::new("server", server),
             Part::new("tls", tls),
@@ -453,6 +487,7 @@ impl Config {
             Part::new("calls", calls),
             Part::new("page", page),
             Part::new("demos", demos),
+            Part::new("sockjs", sockjs),
             Part::new("namespaces.default", &mut namespaces.default),
         ];
         (parts, &mut namespaces.named)

@@ -6,7 +6,7 @@ use sockeye_hub::{ChannelOptions, HubOptions, Namespaces, SlowPolicy};
 
 use super::{
     Config, Durability, IoUring, LimitsSection, NamespaceOptions, NamespaceTable, OriginsSection, PipeOptions,
-    PipesSection, SessionLimits, SessionSection, Slow, StorePlace,
+    PipesSection, SessionLimits, SessionSection, Slow, SockJsOptions, SockJsSection, StorePlace,
 };
 use crate::{
     Admission, ApiKey, ServerOptions, Site, Tls, TlsError,
@@ -30,6 +30,7 @@ impl Config {
         options.admission = self.limits.admission();
         options.max_message = self.demos.max_message;
         options.max_fragments = self.demos.max_fragments;
+        options.sockjs = self.sockjs.options(self.origins.frame_ancestors());
         options.namespaces = Arc::new(self.namespaces.for_hub());
         options.rules = Some(Rules::new(self));
         options.hub = self.hub();
@@ -106,6 +107,31 @@ impl OriginsSection {
             OriginPolicy::list(named).map_or_else(|_| OriginPolicy::same(), OriginPolicy::and_same)
         };
         Some(if self.required { policy.require() } else { policy })
+    }
+}
+
+impl OriginsSection {
+    /// The same pages, as a browser is told which may show ours in a frame.
+    fn frame_ancestors(&self) -> Option<String> {
+        if self.allowed.is_empty() || self.allowed.iter().any(|origin| origin == "*") {
+            return None;
+        }
+        let named = self.allowed.iter().filter(|origin| *origin != "self").map(String::as_str);
+        Some(std::iter::once("'self'").chain(named).collect::<Vec<_>>().join(" "))
+    }
+}
+
+impl SockJsSection {
+    fn options(&self, frame_ancestors: Option<String>) -> SockJsOptions {
+        SockJsOptions {
+            enabled: self.enabled,
+            websocket: self.websocket,
+            scripts: self.scripts,
+            cookie: self.cookie,
+            response_limit: self.response_limit,
+            frame_ancestors,
+            ..SockJsOptions::default()
+        }
     }
 }
 

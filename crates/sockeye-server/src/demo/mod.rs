@@ -1,5 +1,6 @@
 //! The three demos: what the classic tutorials build, on the wires their clients speak (docs/demos.md).
 mod chat;
+mod close;
 mod cursors;
 mod echo;
 mod feed;
@@ -20,7 +21,7 @@ use self::{
     feed::{Feed, Place},
     room::ENOUGH,
 };
-pub(crate) use self::{chat::run as chat, cursors::run as cursors, echo::Echo};
+pub(crate) use self::{chat::run as chat, close::run as close, cursors::run as cursors, echo::Echo};
 use crate::{Demo, ServerOptions, routes::Routes, worker::Local};
 
 /// How the demos of one server are reached, for all its workers.
@@ -43,6 +44,7 @@ pub(crate) enum Seat {
     Echo,
     Chat(Rc<Feed<Lines>>),
     Cursors(Rc<Feed<Pointers>>, broadcast::Receiver<Prepared>),
+    Close,
 }
 
 impl Demos {

@@ -89,7 +89,10 @@ impl<F: Framing + Send + 'static> Talk for End<F> {
             Some(event) => event,
         };
         Poll::Ready(match event {
-            Event::Message(text) => Some(Ok(message(text))),
+            Event::Message(text) => {
+                self.pipe.taken.notify_waiters();
+                Some(Ok(message(text)))
+            }
             Event::Gone(cause) => {
                 drop(state);
                 self.is_over = true;
@@ -105,7 +108,10 @@ impl<F: Framing + Send + 'static> Talk for End<F> {
             return None;
         }
         match state.conversation.poll_event() {
-            Some(Event::Message(text)) => Some(message(text)),
+            Some(Event::Message(text)) => {
+                self.pipe.taken.notify_waiters();
+                Some(message(text))
+            }
             _ => None,
         }
     }

@@ -8,8 +8,8 @@ use std::{
 };
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderValue, Request, Response, StatusCode, header};
-use sockeye::proto::handshake::{BodyLength, write_response};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
+use sockeye::proto::handshake::{BodyLength, write_response, write_response_head};
 use sockeye_pipe::Output;
 use tokio::{
     io::ReadBuf,
@@ -75,6 +75,7 @@ pub(crate) struct Writing<S> {
     body: Box<dyn Outflow>,
     /// Not written yet.
     head: Option<Box<Response<()>>>,
+    has_chunks: bool,
     /// What the connection has not taken yet.
     out: BytesMut,
     stage: Stage,
@@ -94,12 +95,14 @@ enum Stage {
 
 impl<S: Io> Writing<S> {
     /// `ahead` was read beyond the request; `time` is how long the client has to take the end of the response.
-    pub(crate) fn new(stream: S, answer: Streaming, ahead: Bytes, time: Duration) -> Self {
+    pub(crate) fn new(stream: S, (answer, version): (Streaming, Version), ahead: Bytes, time: Duration) -> Self {
         let Streaming { head, prelude, body, is_poll } = answer;
         let mut writing = Self {
             stream: Some(stream),
             body,
             head: Some(Box::new(head)),
+            // To HTTP/1.0 the end of the connection is that of the response (RFC 9112 section 6.3).
+            has_chunks: version != Version::HTTP_10,
             out: BytesMut::new(),
             stage: Stage::Open,
             ahead: ahead.into(),
@@ -109,7 +112,7 @@ impl<S: Io> Writing<S> {
         if !is_poll {
             let mut out = BytesMut::new();
             writing.begin(&mut out);
-            chunk(&prelude, &mut out);
+            writing.piece(&prelude, &mut out);
             writing.out = out;
         }
         writing
@@ -118,8 +121,18 @@ impl<S: Io> Writing<S> {
     /// The head of a response of any length, if it has not been written.
     fn begin(&mut self, out: &mut BytesMut) {
         if let Some(mut head) = self.head.take() {
-            head.headers_mut().insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-            write_response(&head, b"", out);
+            if self.has_chunks {
+                head.headers_mut().insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+            }
+            write_response_head(&head, out);
+        }
+    }
+
+    fn piece(&self, bytes: &[u8], out: &mut BytesMut) {
+        if self.has_chunks {
+            chunk(bytes, out);
+        } else {
+            out.extend_from_slice(bytes);
         }
     }
 
@@ -131,8 +144,8 @@ impl<S: Io> Writing<S> {
                 write_response(&head, bytes, scratch);
             } else {
                 self.begin(scratch);
-                chunk(bytes, scratch);
-                if is_last {
+                self.piece(bytes, scratch);
+                if is_last && self.has_chunks {
                     scratch.extend_from_slice(b"0\r\n\r\n");
                 }
             }

@@ -29,7 +29,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use sockeye_pipe::{Config, ConversationId, Limits, native::Wire, sse::Events};
+use sockeye_pipe::{Binding, Config, ConversationId, Limits, native::Wire, sse::Events};
 
 use self::visitor::Keys;
 pub(crate) use self::{
@@ -37,12 +37,13 @@ pub(crate) use self::{
     end::{End, Texts},
     listen::Listen,
     registry::{Opening, Registry},
-    shared::Held,
+    shared::{Held, Outflow, now},
     visitor::Visitor,
 };
 use crate::{
     PipeOptions, SessionLimits,
     api::{Refused, without_body},
+    sockjs,
     worker::Worker,
 };
 
@@ -56,11 +57,12 @@ pub(crate) struct Pipes {
     options: PipeOptions,
     keys: Keys,
     native: Arc<Registry<ConversationId, Wire>>,
+    pub(crate) sockjs: Arc<Registry<sockjs::Name, sockeye_pipe::sockjs::Transport>>,
     config: Arc<Config>,
     listeners: Arc<Registry<ConversationId, Events>>,
     listening: Arc<Config>,
     /// How little has to be queued for a session to go on.
-    high_water: usize,
+    pub(crate) high_water: usize,
 }
 
 /// What has become of a request by its head: `Err` is its answer already.
@@ -70,6 +72,7 @@ pub(crate) type Begun<C = Call> = Result<C, Box<Response<Bytes>>>;
 pub(crate) enum Call {
     Native(native::Call),
     Listen(listen::Call),
+    SockJs(sockjs::Call),
 }
 
 impl Pipes {
@@ -90,11 +93,30 @@ impl Pipes {
             options: options.clone(),
             keys: Keys::random(),
             native: Registry::new(limits.clone()),
-            listeners: Registry::new(limits),
+            listeners: Registry::new(limits.clone()),
             listening: Arc::new(listen::config(&config)),
+            sockjs: Registry::new(limits),
             config: Arc::new(config),
             high_water: session.soft_output,
         }
+    }
+
+    /// How conversations of SockJS behave, of which one request may bring so many bytes.
+    pub(crate) fn config_of_sockjs(&self, max_body: usize) -> Config {
+        Config {
+            heartbeat: self.options.heartbeat,
+            disconnect_delay: self.options.linger,
+            closing_linger: self.options.linger,
+            max_queued_messages: MAX_QUEUED_MESSAGES,
+            max_queued_bytes: usize::MAX,
+            max_received_bytes: max_body,
+            ..Config::sockjs()
+        }
+    }
+
+    /// Whose a conversation is that is bound to an address alone.
+    pub(crate) fn bind(&self, from: Option<IpAddr>, place: &str) -> Binding {
+        self.keys.bind(from, None, place)
     }
 }
 
@@ -112,6 +134,7 @@ impl Call {
         match self {
             Self::Native(call) => call.max_body(pipes),
             Self::Listen(_) => 0,
+            Self::SockJs(call) => call.max_body(),
         }
     }
 
@@ -120,6 +143,7 @@ impl Call {
         match self {
             Self::Native(call) => call.visitor().finish(refused.into_response()),
             Self::Listen(call) => call.visitor().finish(refused.into_response()),
+            Self::SockJs(call) => call.refuse(refused.into_response().status()),
         }
     }
 
@@ -131,6 +155,7 @@ impl Call {
         match self {
             Self::Native(call) => call.perform(body, held, worker).await,
             Self::Listen(call) => call.perform(held, worker),
+            Self::SockJs(call) => call.perform(body, held, worker).await,
         }
     }
 }

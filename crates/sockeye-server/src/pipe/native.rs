@@ -72,7 +72,7 @@ impl Endpoint {
 
 /// Looks at the head of a request; `None` if it is for something else.
 pub(super) fn begin<B>(request: &Request<B>, from: Option<IpAddr>, worker: &Worker) -> Option<Begun<Call>> {
-    let pipes = worker.pipes().filter(|_| request.method() != Method::CONNECT)?;
+    let pipes = worker.pipes().filter(|pipes| pipes.options.enabled && request.method() != Method::CONNECT)?;
     let (service, name) = worker.demos().routes().beside(request.uri().path())?;
     let endpoint = Endpoint::of(name)?;
     let policy = &worker.config(service).origins;

@@ -10,18 +10,24 @@
 //! ```
 use std::{
     any::Any,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytestring::ByteString;
 use sockeye_pipe::{
     AttachError, Conversation, Ending, Framing, Numbering, Output, ReceiveError, ReceiverId, ReceiverKind, Resume,
 };
+use tokio::{sync::Notify, time::sleep};
 
 /// A conversation, wherever it is used from.
-pub(crate) struct Pipe<F>(Mutex<State<F>>);
+pub(crate) struct Pipe<F> {
+    state: Mutex<State<F>>,
+    /// The session has taken something of what the client has said.
+    pub(super) taken: Notify,
+}
 
 pub(super) struct State<F> {
     pub(super) conversation: Conversation<F>,
@@ -76,7 +82,7 @@ pub(crate) struct Receiver<F: Framing> {
 
 impl<F> Pipe<F> {
     pub(super) fn new(conversation: Conversation<F>, high_water: usize) -> Self {
-        Self(Mutex::new(State {
+        let state = Mutex::new(State {
             conversation,
             session: None,
             wants_room: false,
@@ -87,12 +93,13 @@ impl<F> Pipe<F> {
             writers: Vec::new(),
             held: None,
             end: End::NotYet,
-        }))
+        });
+        Self { state, taken: Notify::new() }
     }
 
     /// What was begun under the lock is done: nothing in it can panic half way.
     pub(super) fn lock(&self) -> MutexGuard<'_, State<F>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -121,6 +128,12 @@ impl<F: Framing> Pipe<F> {
         Ok(Receiver { pipe: Arc::clone(self), id: Some(id) })
     }
 
+    /// Whether it could have a receiver now.
+    pub(crate) fn is_free(&self) -> bool {
+        let state = self.lock();
+        state.end != End::Abandoned && !state.conversation.is_gone() && state.conversation.receiver().is_none()
+    }
+
     /// What the client has said, and how many messages it has got, if it says so.
     ///
     /// # Errors
@@ -140,6 +153,31 @@ impl<F: Framing> Pipe<F> {
         Ok(())
     }
 
+    /// The same, as soon as the session has taken enough of what was said before.
+    ///
+    /// # Errors
+    /// As [`Conversation::receive`]; `Full` if it has not after so long.
+    ///
+    /// # Cancel safety
+    /// Dropped, either all of it or nothing has been taken.
+    pub(crate) async fn receive_within(&self, time: Duration, messages: Vec<ByteString>) -> Result<(), ReceiveError> {
+        let mut messages = messages;
+        let end = sleep(time);
+        let mut end = pin!(end);
+        loop {
+            // Before the attempt, so that none that comes after it is missed.
+            let taken = self.taken.notified();
+            match self.receive(Numbering::Unnumbered, messages, None) {
+                Err(ReceiveError::Full(back)) => messages = back,
+                done => return done,
+            }
+            tokio::select! {
+                () = taken => {}
+                () = &mut end => return Err(ReceiveError::Full(messages)),
+            }
+        }
+    }
+
     /// The client says goodbye.
     pub(crate) fn leave(&self) {
         let mut state = self.lock();
@@ -154,6 +192,7 @@ impl<F: Framing> Pipe<F> {
         state.conversation.leave();
         state.end = End::Abandoned;
         (state.session, state.armed) = (None, None);
+        self.taken.notify_waiters();
         let held = state.held.take();
         state.wake_writers();
         drop(state);
@@ -313,6 +352,6 @@ impl<F: Framing> Drop for Receiver<F> {
 }
 
 /// By tokio's clock, which tests can hold.
-pub(super) fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }

@@ -31,7 +31,7 @@ impl Keys {
     }
 
     /// Of a visitor without an address there are many, behind a proxy on this machine.
-    fn bind(&self, from: Option<IpAddr>, origin: Option<&HeaderValue>, service: &str) -> Binding {
+    pub(super) fn bind(&self, from: Option<IpAddr>, origin: Option<&HeaderValue>, service: &str) -> Binding {
         let address = from.map_or_else(String::new, |address| address.to_string());
         let origin = origin.map_or(&b""[..], HeaderValue::as_bytes);
         // None of the parts has this byte.

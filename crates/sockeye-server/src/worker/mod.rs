@@ -42,7 +42,7 @@ use self::{
     pump::{MAX_ERRANDS, pump},
 };
 use crate::{
-    Calls, ServerOptions, SessionLimits, Site,
+    Calls, Demo, ServerOptions, SessionLimits, Site,
     api::{self, Api},
     demo::{self, Demos, Echo, Places, Seat},
     dialect::json::Json,
@@ -50,6 +50,7 @@ use crate::{
     pipe::{End, Listen, Pipes},
     routes::Service,
     session,
+    sockjs::Mounts,
     store::{DurableStore, NoStore, OpenError, Sink, Store},
     talk::Talk,
     tls::Acceptor,
@@ -72,6 +73,8 @@ pub(crate) struct Common {
     pub(crate) demos: Arc<Demos>,
     /// How a WebSocket of the hub is opened.
     pub(crate) hub: Arc<ServerConfig>,
+    /// What is there as SockJS.
+    pub(crate) sockjs: Arc<Mounts>,
     /// What every connection begins with, if it is not plain.
     pub(crate) tls: Option<Acceptor>,
     /// Cancelled when the server stops.
@@ -136,7 +139,8 @@ pub(crate) fn plan(options: &ServerOptions, common: &Common, permit: Arc<dyn Per
         calls: Arc::new(options.calls.clone()),
         everybody: everybody.into(),
         api: if options.site == Site::Server { Api::new(&options.api_keys).map(Arc::new) } else { None },
-        pipes: options.pipes.enabled.then(|| Arc::new(Pipes::new(&options.pipes, &options.session))),
+        pipes: (options.pipes.enabled || !common.sockjs.is_empty())
+            .then(|| Arc::new(Pipes::new(&options.pipes, &options.session))),
         io_uring: options.io_uring,
     };
     let ends = lanes(workers).into_iter().zip(replies).zip(errands).enumerate();
@@ -171,6 +175,10 @@ impl Worker {
         &self.common.demos
     }
 
+    pub(crate) fn sockjs(&self) -> &Arc<Mounts> {
+        &self.common.sockjs
+    }
+
     pub(crate) fn tls(&self) -> Option<&Acceptor> {
         self.common.tls.as_ref()
     }
@@ -198,6 +206,7 @@ impl Worker {
         match service {
             Service::Hub => &self.common.hub,
             Service::Demo(demo) => self.common.demos.config(demo),
+            Service::Close => self.common.demos.config(Demo::Echo),
         }
     }
 
@@ -207,6 +216,7 @@ impl Worker {
         match service {
             Service::Hub => Ok(Seat::Hub),
             Service::Demo(demo) => self.demos.seat(demo, &self.local).await,
+            Service::Close => Ok(Seat::Close),
         }
     }
 
@@ -219,6 +229,10 @@ impl Worker {
             Seat::Echo => self.tasks.spawn_local(Echo::new(socket, self.goodbyes.listen(), ticket)),
             Seat::Chat(feed) => self.tasks.spawn_local(async move {
                 demo::chat(&feed, &mut socket, &stop).await;
+                drop(ticket);
+            }),
+            Seat::Close => self.tasks.spawn_local(async move {
+                demo::close(&mut socket).await;
                 drop(ticket);
             }),
             Seat::Cursors(feed, mut told) => self.tasks.spawn_local(async move {

@@ -140,6 +140,7 @@ fn begin() -> Worker {
     let common = Common {
         demos: Arc::new(Demos::new(&options, &OriginPolicy::any()).unwrap()),
         hub: Arc::new(ServerConfig::with(|config| config.connection = Arc::new(connection))),
+        sockjs: Arc::default(),
         tls: None,
         stop: CancellationToken::new(),
     };

@@ -38,6 +38,7 @@ fn with_plans(permit: impl Permit + 'static, test: impl AsyncFnOnce(Vec<Plan>)) 
     let common = Common {
         demos: Arc::new(Demos::new(&options, &OriginPolicy::any()).unwrap()),
         hub: Arc::default(),
+        sockjs: Arc::default(),
         tls: None,
         stop: CancellationToken::new(),
     };

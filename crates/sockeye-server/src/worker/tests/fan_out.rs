@@ -26,6 +26,7 @@ fn with_worker_of(io_uring: bool, test: impl AsyncFnOnce(Worker, SessionKey)) {
     let common = Common {
         demos: Arc::new(Demos::new(&options, &OriginPolicy::any()).unwrap()),
         hub: Arc::default(),
+        sockjs: Arc::default(),
         tls: None,
         stop: CancellationToken::new(),
     };
