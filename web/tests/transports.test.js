@@ -99,21 +99,31 @@ test('transports change and change again while others publish, and offsets follo
   const offsets = [];
   room.onmessage = ({ offset }) => void offsets.push(offset);
   await within(room.ready, () => 'subscribed');
-  /** @type {Manners[]} */
-  const moods = [{ upgrade: 403 }, {}, { upgrade: 403, buffer: true }, {}, { upgrade: 'cut' }, { cutAfterMs: 500 }, {}];
-  const total = 200 * moods.length;
-  for (let number = 0; number < total; number++) {
-    if (number % 200 === 0) {
-      proxy.manners = moods[number / 200] ?? {};
-      proxy.cut();
+  /** @type {[Manners, string][]} */
+  const moods = [
+    [{ upgrade: 403 }, 'stream'],
+    [{}, 'websocket'],
+    [{ upgrade: 403, buffer: true }, 'poll'],
+    [{}, 'websocket'],
+    [{ upgrade: 'cut' }, 'stream'],
+    [{ cutAfterMs: 500 }, 'stream'],
+    [{}, 'websocket'],
+  ];
+  let total = 0;
+  for (const [manners, transport] of moods) {
+    proxy.manners = manners;
+    proxy.cut();
+    used.clear();
+    const until = Date.now() + 30_000;
+    for (let number = 0; number < 100 || !(used.has(transport) || reader.transport === transport); number++) {
+      assert.ok(Date.now() < until, `${transport} behind ${JSON.stringify(manners)}; it is ${JSON.stringify(reader.state)}`);
+      await publisher.publish(channel, (total += 1));
+      await new Promise((resolve) => setTimeout(resolve, 10));
     }
-    await publisher.publish(channel, number);
-    await new Promise((resolve) => setTimeout(resolve, 10));
   }
   await eventually(() => offsets.length >= total, 'all were heard', 30_000);
   assert.deepEqual(offsets, Array.from({ length: total }, (_, index) => index + 1));
-  assert.deepEqual([...used].sort(), ['poll', 'stream', 'websocket']);
-  assert.equal(await opened(reader, ({ transport }) => transport === 'websocket'), 'websocket', 'kind at last, it is up again');
+  assert.equal(reader.transport, 'websocket', 'kind at last, it is up again');
 });
 
 test('the server is stopped and comes back: the transport stays', async (t) => {
