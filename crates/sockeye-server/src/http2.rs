@@ -75,7 +75,8 @@ async fn serve(stream: impl Io, worker: &Worker, ticket: Ticket, deadline: Insta
         let (worker, visit) = (worker.clone(), Arc::clone(&visit));
         async move {
             let api = worker.api(request.uri().path()).filter(|_| request.method() != Method::CONNECT).cloned();
-            if let Some(begun) = pipe::begin(&request, visit.ticket.address(), &worker) {
+            let begun = pipe::begin(&request, visit.ticket.address(), &worker);
+            if let Some(begun) = begun.filter(|_| is_plain_target(request.uri())) {
                 let held = Box::new(Place::of(&visit));
                 return Ok(pipe::http2::answer(request.into_body(), begun, held, &worker).await);
             }

@@ -14,12 +14,17 @@ use common::{
     hub::{Talk, hub_options},
     options,
     pipe::{Http, Pipe, get, post},
-    read_to_end, upgrade, within,
+    read_to_end,
+    tls::{BOTH, Folder, encrypt, trusting},
+    upgrade, within,
 };
 use serde_json::{Value, json};
 use sockeye::OriginPolicy;
 use sockeye_server::{ChannelOptions, Namespaces, Site};
-use tokio::{io::AsyncWriteExt, time::sleep};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
+    time::sleep,
+};
 
 fn hub() -> Running {
     Running::start(&hub_options())
@@ -424,6 +429,35 @@ async fn who_takes_nothing_is_given_up_and_others_hear_all() {
     }
     assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
     assert!(!slow.is_there().await);
+}
+
+#[tokio::test]
+async fn over_tls_it_is_the_same() {
+    let folder = Folder::new();
+    let certificate = folder.issue();
+    let server = Running::start(&folder.options());
+    let encrypted = || async { encrypt(&server, trusting(&certificate, BOTH, &["http/1.1"])).await.unwrap() };
+    let (mut lines, mut posts) = (encrypted().await, encrypted().await);
+    lines.write_all(get("/echo/stream", "").as_bytes()).await.unwrap();
+    let opened = read_until(&mut lines, "}}\n\r\n").await;
+    let (_, id) = opened.split_once(r#"{"open":{"id":""#).unwrap();
+    for text in ["one", "two"] {
+        let said = post(&format!("/echo/send?id={}", &id[..32]), "", &json!([text]).to_string());
+        posts.write_all(said.as_bytes()).await.unwrap();
+        assert_status(&read_until(&mut posts, "\r\n\r\n").await, 204);
+        assert_eq!(read_until(&mut lines, "\n\r\n").await.lines().nth(1), Some(format!("\"{text}\"").as_str()));
+    }
+    posts.write_all(post(&format!("/echo/leave?id={}", &id[..32]), "", "").as_bytes()).await.unwrap();
+    assert_eq!(read_until(&mut lines, "0\r\n\r\n").await, "0\r\n\r\n");
+}
+
+/// What comes up to this mark, with it.
+async fn read_until(stream: &mut (impl AsyncRead + Unpin), mark: &str) -> String {
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(mark.as_bytes()) {
+        bytes.push(within(stream.read_u8()).await.unwrap());
+    }
+    String::from_utf8(bytes).unwrap()
 }
 
 #[tokio::test]

@@ -16,26 +16,35 @@ mod answer;
 mod end;
 pub(crate) mod http1;
 pub(crate) mod http2;
+mod listen;
 mod native;
 mod registry;
 mod shared;
 mod visitor;
 
+#[cfg(test)]
+mod tests;
+
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use sockeye_pipe::{Config, ConversationId, Limits, native::Wire};
+use sockeye_pipe::{Config, ConversationId, Limits, native::Wire, sse::Events};
 
 use self::visitor::Keys;
 pub(crate) use self::{
     answer::{Answer, Streaming},
-    end::Texts,
+    end::{End, Texts},
+    listen::Listen,
     registry::{Opening, Registry},
     shared::Held,
     visitor::Visitor,
 };
-use crate::{PipeOptions, SessionLimits, worker::Worker};
+use crate::{
+    PipeOptions, SessionLimits,
+    api::{Refused, without_body},
+    worker::Worker,
+};
 
 /// Time for the body of a request to arrive, all of it.
 pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -48,6 +57,8 @@ pub(crate) struct Pipes {
     keys: Keys,
     native: Arc<Registry<ConversationId, Wire>>,
     config: Arc<Config>,
+    listeners: Arc<Registry<ConversationId, Events>>,
+    listening: Arc<Config>,
     /// How little has to be queued for a session to go on.
     high_water: usize,
 }
@@ -58,6 +69,7 @@ pub(crate) type Begun<C = Call> = Result<C, Box<Response<Bytes>>>;
 /// A request that has been looked at, and whose body, if any, is to be read.
 pub(crate) enum Call {
     Native(native::Call),
+    Listen(listen::Call),
 }
 
 impl Pipes {
@@ -77,7 +89,9 @@ impl Pipes {
         Self {
             options: options.clone(),
             keys: Keys::random(),
-            native: Registry::new(limits),
+            native: Registry::new(limits.clone()),
+            listeners: Registry::new(limits),
+            listening: Arc::new(listen::config(&config)),
             config: Arc::new(config),
             high_water: session.soft_output,
         }
@@ -86,7 +100,10 @@ impl Pipes {
 
 /// Looks at the head of a request from this address; `None` if it is for something else.
 pub(crate) fn begin<B>(request: &Request<B>, from: Option<IpAddr>, worker: &Worker) -> Option<Begun> {
-    native::begin(request, from, worker).map(|begun| begun.map(Call::Native))
+    let begun = native::begin(request, from, worker).map(|begun| begun.map(Call::Native));
+    let begun = begun.or_else(|| listen::begin(request, from, worker).map(|begun| begun.map(Call::Listen)))?;
+    // What is asked for with `HEAD` is refused, and that has no body then.
+    Some(begun.map_err(|response| without_body(request.method(), *response).into()))
 }
 
 impl Call {
@@ -94,13 +111,15 @@ impl Call {
     pub(crate) fn max_body(&self, pipes: &Pipes) -> usize {
         match self {
             Self::Native(call) => call.max_body(pipes),
+            Self::Listen(_) => 0,
         }
     }
 
     /// How it is refused that its body is not what it may be.
-    pub(crate) fn refuse(&self, refused: crate::api::Refused) -> Response<Bytes> {
+    pub(crate) fn refuse(&self, refused: Refused) -> Response<Bytes> {
         match self {
             Self::Native(call) => call.visitor().finish(refused.into_response()),
+            Self::Listen(call) => call.visitor().finish(refused.into_response()),
         }
     }
 
@@ -111,6 +130,7 @@ impl Call {
     pub(crate) async fn perform(self, body: Bytes, held: Held, worker: &Worker) -> Answer {
         match self {
             Self::Native(call) => call.perform(body, held, worker).await,
+            Self::Listen(call) => call.perform(held, worker),
         }
     }
 }
