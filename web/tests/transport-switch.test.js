@@ -113,7 +113,8 @@ test('it climbs back when the wall is gone, and the arrow stays', async () => {
   proxy.manners = {};
   // The browser says that the network changed: there is no need to wait for the half minute.
   await ann.evaluate(() => dispatchEvent(new Event('online')));
-  await uses(ann, 'stream');
+  await uses(ann, 'websocket');
+  await uses(ben, 'stream');
   await seeEachOther(ann, ben);
   untroubled(/WebSocket connection to .* failed/);
 });
@@ -121,15 +122,14 @@ test('it climbs back when the wall is gone, and the arrow stays', async () => {
 test('the client in a page over server-sent events: published, heard, and left', async () => {
   const page = await openCursors();
   const heard = await page.evaluate(async () => {
-    // @ts-expect-error an address of the server
     const { connect } = await import('/sockeye.js');
     const client = connect('/ws', { transports: ['events'] });
-    const room = client.subscribe('chat:events');
+    const room = client.subscribe('events');
     await room.ready;
     /** @type {number[]} */
     const numbers = [];
     const all = new Promise((resolve) => (room.onmessage = ({ data }) => numbers.push(data) === 50 && resolve(undefined)));
-    for (let number = 0; number < 50; number += 1) client.publish('chat:events', number, { ordered: false });
+    for (let number = 0; number < 50; number += 1) client.publish('events', number, { ordered: false });
     await all;
     const used = client.transport;
     client.close();
