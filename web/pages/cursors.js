@@ -1,8 +1,8 @@
 /** The cursors page: one arrow per person. Messages only set where an arrow should be; the frame loop moves it there. */
 
 import { colouredFishName } from './fish.js';
-import { openLiveSocket } from './live-socket.js';
 import { element, make } from './shell.js';
+import { openSwitchedSocket } from './transport.js';
 import { Wake, clearedContext } from './wake.js';
 import { readCursor } from './wire.js';
 
@@ -54,7 +54,7 @@ stage.append(own.node);
 let frameRequested = false;
 let lastFrame = 0;
 
-const live = openLiveSocket({
+const live = openSwitchedSocket({
   onState: (state) => {
     for (const sender of others.keys()) remove(sender);
     own.sender = '';
@@ -296,5 +296,5 @@ function arrowNode(name) {
  * @returns {boolean}
  */
 function isControl(target) {
-  return target instanceof Element && target.closest('a, button') !== null;
+  return target instanceof Element && target.closest('a, button, select, label') !== null;
 }

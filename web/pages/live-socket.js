@@ -23,17 +23,20 @@ export const STABLE_AFTER_MS = 5_000;
  * @typedef {{ code: number, reason: string }} CloseInfo
  *
  * @typedef {(
- *   | { name: 'connecting', socket: WebSocket, deadline: Timer }
- *   | { name: 'open', socket: WebSocket, since: number }
+ *   | { name: 'connecting', socket: Socket, deadline: Timer }
+ *   | { name: 'open', socket: Socket, since: number }
  *   | { name: 'waiting', until: number, timer: Timer, close: CloseInfo }
  *   | { name: 'stopped' }
  * )} State
  *
  * @typedef {ReturnType<typeof setTimeout>} Timer
  *
+ * A WebSocket, or what has the face of one.
+ * @typedef {Pick<WebSocket, 'send' | 'close' | 'bufferedAmount' | 'onopen' | 'onmessage' | 'onclose'> & { binaryType?: BinaryType }} Socket
+ *
  * What the machine needs from its surroundings.
  * @typedef {object} Environment
- * @property {(url: string, protocols: string[]) => WebSocket} connect
+ * @property {(url: string, protocols: string[]) => Socket} connect
  * @property {(run: () => void, afterMs: number) => Timer} later
  * @property {(timer: Timer) => void} cancel
  * @property {() => number} now in milliseconds
@@ -136,8 +139,24 @@ export class LiveSocket {
     return true;
   }
 
+  /** Goes on with another socket, which is open already. @param {Socket} socket */
+  adopt(socket) {
+    const state = this.#state;
+    if (state.name !== 'open') return socket.close(1000);
+    this.#listen(socket);
+    this.#opened(socket);
+    state.socket.close(1000);
+  }
+
   #connect() {
     const socket = this.#environment.connect(this.#url, ['json']);
+    this.#listen(socket);
+    const deadline = this.#environment.later(() => socket.close(), CONNECT_DEADLINE_MS);
+    this.#enter({ name: 'connecting', socket, deadline });
+  }
+
+  /** @param {Socket} socket */
+  #listen(socket) {
     socket.binaryType = 'arraybuffer';
     // Every handler checks that the machine still speaks of this socket: a late event of an older one changes nothing.
     const isCurrent = () => 'socket' in this.#state && this.#state.socket === socket;
@@ -150,11 +169,9 @@ export class LiveSocket {
     socket.onclose = (event) => {
       if (isCurrent()) this.#lost({ code: event.code, reason: event.reason });
     };
-    const deadline = this.#environment.later(() => socket.close(), CONNECT_DEADLINE_MS);
-    this.#enter({ name: 'connecting', socket, deadline });
   }
 
-  /** @param {WebSocket} socket */
+  /** @param {Socket} socket */
   #opened(socket) {
     if (this.#state.name === 'connecting') this.#environment.cancel(this.#state.deadline);
     this.#enter({ name: 'open', socket, since: this.#environment.now() });
@@ -212,9 +229,10 @@ export function bindStatus(element) {
 /**
  * The usual case: a socket to the page's own path (or another of this server) that shows itself in the page's `.status` and hurries when there is reason to hope.
  * @param {Handlers & { path?: string }} handlers
+ * @param {Environment['connect']} [connect] where it is not to be a plain WebSocket
  * @returns {LiveSocket}
  */
-export function openLiveSocket(handlers) {
+export function openLiveSocket(handlers, connect) {
   const show = bindStatus(/** @type {HTMLElement} */ (document.querySelector('.status')));
   const live = new LiveSocket(socketAddress(location, handlers.path), {
     ...handlers,
@@ -222,7 +240,7 @@ export function openLiveSocket(handlers) {
       show(state);
       handlers.onState?.(state);
     },
-  });
+  }, connect && { ...browser(), connect });
   addEventListener('online', () => live.retryNow());
   document.addEventListener('visibilitychange', () => {
     if (!document.hidden) live.retryNow();

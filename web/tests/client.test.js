@@ -24,7 +24,7 @@ Object.assign(window, { client, room });
 const hub = new Hub();
 const server = createServer(async (request, response) => {
   const files = new Map([['/', ['text/html', PAGE]], ['/page.js', ['text/javascript', SCRIPT]], ['/favicon.ico', ['image/png', '']]]);
-  const [type, body] = files.get(request.url ?? '') ?? ['text/javascript', await readFile(new URL('../client/sockeye.js', import.meta.url), 'utf8')];
+  const [type, body] = files.get(request.url ?? '') ?? ['text/javascript', await readFile(new URL(`../client${request.url}`, import.meta.url), 'utf8')];
   response.writeHead(200, { 'content-type': `${type}`, 'content-security-policy': "default-src 'self'" }).end(body);
 });
 const sockets = new WebSocketServer({ server });

@@ -7,7 +7,7 @@
  *        └─────────────── twice the pause, up to a cap ────────────┘
  */
 
-import { CLIMB_AFTER_MS, CLIMB_CAP_MS, CONNECT_DEADLINE_MS, PROVE_MS } from './limits.js';
+import { CLIMB_AFTER_MS, CLIMB_CAP_MS, CONNECT_DEADLINE_MS, HURRY_MS, PROVE_MS } from './limits.js';
 
 /** @import { Json } from './border.js' */
 /** @import { Dial, Ladder } from './ladder.js' */
@@ -55,7 +55,8 @@ export class Climb {
   hurry() {
     if (!this.#timer || this.#dial) return;
     this.#failures = 0;
-    this.start();
+    clearTimeout(this.#timer);
+    if (this.#ladder.isBelow) this.#timer = setTimeout(() => this.#try(), HURRY_MS * Math.random());
   }
 
   #rest() {

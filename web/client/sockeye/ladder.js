@@ -5,7 +5,8 @@
  * Down it goes
  * - in the same dial, when the upgrade is refused (whatever the status: a page is not told), or no answer comes within 2.5 s (the
  *   upgrade was swallowed, the stream is buffered), or something else than the server answers;
- * - for the next dial, when a connection was cut within 3 s of its opening twice in a row, or opened and never said a word.
+ * - for the next dial, when connections were cut within 3 s of their opening, two in a row before a word was said or four after some,
+ *   or when one opened and never said a word.
  *
  * It stays where it is, when the server itself says no (401, 403, 429, 503 with its JSON, a Close with a code), and when nobody answers at
  * all: that is an outage. A transport that has held has two attempts alone before the others are tried. Up it goes by `climb`.
@@ -81,14 +82,15 @@ export class Ladder {
   #opened(name) {
     const rung = this.#rungs.indexOf(name);
     this.#failures = 0;
-    if (rung === this.#at) return;
-    this.#use(rung);
+    if (rung !== this.#at) this.#use(rung);
     if (rung === 0) this.#memory.forget();
     else this.#memory.keep(name);
   }
 
   #failed() {
     this.#failures += 1;
+    // A server that falls is away for a while; a wall lets the next one open as the one before.
+    this.#cuts = 0;
     // What was right here is not any more: everything is tried again.
     if (this.#failures >= PATIENCE && this.#at > 0) this.#use(0);
   }
@@ -103,7 +105,8 @@ export class Ladder {
     const isSilent = !hasHeard && ms >= FALLBACK_AFTER_MS;
     const isCut = (close === undefined ? isSilent : close.code === 1006) && (isSilent || ms < CUT_WITHIN_MS || close?.verdict === 'cut');
     if (!isCut) return;
-    this.#cuts += isSilent ? CUTS_LIMIT : 1;
+    // One that had begun to talk may have been the server's own fall.
+    this.#cuts += isSilent ? CUTS_LIMIT : hasHeard ? 1 : 2;
     if (this.#cuts >= CUTS_LIMIT && this.#at + 1 < this.#rungs.length) this.#use(this.#at + 1);
   }
 

@@ -51,8 +51,8 @@ export function backoff(failures, random = Math.random) {
 export const FALLBACK_AFTER_MS = 2_500;
 /** A connection cut this soon after it opened was not meant to live. */
 export const CUT_WITHIN_MS = 3_000;
-/** So many of them in a row, and the next transport is used. */
-export const CUTS_LIMIT = 2;
+/** So many of them in a row, and the next transport is used; one on which nothing had been heard counts twice. */
+export const CUTS_LIMIT = 4;
 /** A transport that worked is left to itself for so many failed attempts: it is the server that is away. */
 export const PATIENCE = 2;
 /** How long it is remembered what worked on this network. */
@@ -60,6 +60,8 @@ export const MEMORY_MS = 3_600_000;
 /** The first try to get back to a better transport, and the longest pause between two. */
 export const CLIMB_AFTER_MS = 30_000;
 export const CLIMB_CAP_MS = 600_000;
+/** The same when the network has changed. */
+export const HURRY_MS = 1_000;
 /** A better transport has to hold this long beside the present one before it takes over. */
 export const PROVE_MS = CUT_WITHIN_MS;
 /** How long it waits for a moment in which no command is on its way. */

@@ -34,7 +34,7 @@ export async function receiveStream(url, signal, heard) {
     const lines = (rest + decoder.decode(value, { stream: true })).split('\n');
     rest = lines.pop() ?? '';
     if (rest.length > RECEIVE_LIMIT) throw new BadAnswer(response.status, 'a line without an end');
-    for (const line of lines) heard(line === '' ? undefined : line);
+    for (const line of lines) heard(line.trim() === '' ? undefined : line);
   }
 }
 

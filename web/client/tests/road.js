@@ -54,10 +54,10 @@ export async function within(promise, what, ms = WITHIN_MS) {
 
 /**
  * Publishes so many and hears them, each once and in order, whatever happens meanwhile.
- * @param {Client} client @param {number} count @param {(number: number) => unknown} [meanwhile]
+ * @param {Client} client @param {number} count @param {(number: number) => unknown} [meanwhile] @param {string} [channel]
  */
-export async function everythingArrives(client, count, meanwhile = () => {}) {
-  const room = client.subscribe('chat:lobby');
+export async function everythingArrives(client, count, meanwhile = () => {}, channel = 'chat:lobby') {
+  const room = client.subscribe(channel);
   /** @type {number[]} */
   const heard = [];
   /** @type {(value?: unknown) => void} */
@@ -71,7 +71,7 @@ export async function everythingArrives(client, count, meanwhile = () => {}) {
   await within(room.ready, () => 'subscribed');
   const said = (async () => {
     for (let number = 1; number <= count; number++) {
-      await client.publish('chat:lobby', number);
+      await client.publish(channel, number);
       await meanwhile(number);
     }
   })();

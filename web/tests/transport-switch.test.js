@@ -1,0 +1,140 @@
+/** The cursors page over each transport, and with WebSocket blocked: Chromium, the real server, and a hostile proxy between them. */
+
+import assert from 'node:assert/strict';
+import { after, afterEach, before, test } from 'node:test';
+import { Browser, connected, eventually } from './browser.js';
+import { startProxy } from './hostile-proxy.js';
+import { startServer } from './server.js';
+
+/** @typedef {import('playwright-core').Page} Page */
+
+const NAMES = { websocket: 'WebSocket', stream: 'HTTP stream', events: 'Server-sent events', poll: 'Long-polling' };
+
+/** @type {import('./server.js').Server} */
+let server;
+/** @type {import('./hostile-proxy.js').Proxy} */
+let proxy;
+/** @type {Browser} */
+let browser;
+/** @type {Page[]} */
+let pages = [];
+
+before(async () => {
+  server = await startServer(['serve']);
+  proxy = await startProxy(server.port);
+});
+after(async () => {
+  await proxy?.stop();
+  await server?.stop();
+});
+afterEach(async () => {
+  proxy.manners = {};
+  pages = [];
+  await browser?.close();
+});
+
+/** A browser that remembers nothing of the test before. @param {string} [query] */
+async function openCursors(query = '') {
+  if (pages.length === 0) browser = await Browser.launch();
+  const page = await browser.open(`${proxy.url}cursors${query}`);
+  pages.push(page);
+  return page;
+}
+
+/** @param {Page} page @param {keyof typeof NAMES} transport */
+async function uses(page, transport) {
+  await page.locator(`#carrier[data-transport="${transport}"]`).waitFor({ timeout: 20_000 });
+  assert.equal(await page.locator('#carrier').textContent(), NAMES[transport]);
+  await connected(page);
+}
+
+/** Each sees the other's arrow move. @param {Page} ann @param {Page} ben */
+async function seeEachOther(ann, ben) {
+  for (const [mover, watcher, x] of /** @type {[Page, Page, number][]} */ ([[ann, ben, 150], [ben, ann, 520]])) {
+    await mover.bringToFront();
+    await mover.mouse.move(x, 222);
+    await watcher.bringToFront();
+    await eventually(async () => {
+      const places = await watcher.locator('.cursor[data-sender]').evaluateAll((arrows) => arrows.map((arrow) => new DOMMatrix(getComputedStyle(arrow).transform).m41));
+      return places.length === 1 && Math.abs((places[0] ?? 0) - x) < 1.5;
+    }, `an arrow at ${x}`);
+  }
+}
+
+/** What the browser itself says about requests that failed is no trouble of the page. @param {RegExp} expected */
+function untroubled(expected) {
+  assert.deepEqual(browser.troubles.filter((trouble) => !expected.test(trouble)), []);
+}
+
+for (const transport of /** @type {const} */ (['websocket', 'stream', 'events', 'poll'])) {
+  test(`switched to ${NAMES[transport]}: it is used, and arrows move`, async () => {
+    const ann = await openCursors();
+    await uses(ann, 'websocket');
+    await ann.getByLabel('Transport').selectOption(transport);
+    await uses(ann, transport);
+    const ben = await openCursors(`?transport=${transport}`);
+    await uses(ben, transport);
+    await seeEachOther(ann, ben);
+    if (transport !== 'websocket') assert.ok(proxy.seen.includes(`GET /cursors/${transport}`) && proxy.seen.includes('POST /cursors/send'));
+    await ben.close();
+    await eventually(async () => (await ann.locator('.cursor[data-sender]').count()) === 0, 'who closes the window has left at once', 3000);
+    untroubled(/^$/);
+  });
+}
+
+/** @type {[string, import('./hostile-proxy.js').Manners, keyof typeof NAMES][]} */
+const WALLS = [
+  ['refused', { upgrade: 403 }, 'stream'],
+  ['swallowed', { upgrade: 'swallow' }, 'stream'],
+  ['cut after the 101', { upgrade: 'cut' }, 'stream'],
+  ['refused, and answers held until they are whole', { upgrade: 400, buffer: true, only: /^\/cursors\// }, 'poll'],
+];
+
+for (const [name, manners, transport] of WALLS) {
+  test(`WebSocket ${name}: the page works over ${NAMES[transport]}, and the next one begins with it`, async () => {
+    proxy.manners = { ...manners, only: /^\/cursors(\/|$)/ };
+    const ann = await openCursors();
+    await uses(ann, transport);
+    const before = proxy.seen.length;
+    const ben = await openCursors();
+    await uses(ben, transport);
+    assert.ok(!proxy.seen.slice(before).includes('UPGRADE /cursors'), 'remembered');
+    await seeEachOther(ann, ben);
+    untroubled(/WebSocket connection to .* failed|WebSocket is closed before/);
+  });
+}
+
+test('it climbs back when the wall is gone, and the arrow stays', async () => {
+  proxy.manners = { upgrade: 403 };
+  const ann = await openCursors();
+  await uses(ann, 'stream');
+  const ben = await openCursors();
+  await uses(ben, 'stream');
+  proxy.manners = {};
+  // The browser says that the network changed: there is no need to wait for the half minute.
+  await ann.evaluate(() => dispatchEvent(new Event('online')));
+  await uses(ann, 'websocket');
+  await uses(ben, 'stream');
+  await seeEachOther(ann, ben);
+  untroubled(/WebSocket connection to .* failed/);
+});
+
+test('the client in a page over server-sent events: published, heard, and left', async () => {
+  const page = await openCursors();
+  const heard = await page.evaluate(async () => {
+    const { connect } = await import('/sockeye.js');
+    const client = connect('/ws', { transports: ['events'] });
+    const room = client.subscribe('events');
+    await room.ready;
+    /** @type {number[]} */
+    const numbers = [];
+    const all = new Promise((resolve) => (room.onmessage = ({ data }) => numbers.push(data) === 50 && resolve(undefined)));
+    for (let number = 0; number < 50; number += 1) client.publish('events', number, { ordered: false });
+    await all;
+    const used = client.transport;
+    client.close();
+    return { used, numbers };
+  });
+  assert.equal(heard.used, 'events');
+  assert.deepEqual(heard.numbers, Array.from({ length: 50 }, (_, index) => index));
+});
