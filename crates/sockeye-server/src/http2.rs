@@ -79,10 +79,9 @@ async fn serve(stream: impl Io, worker: &Worker, ticket: Ticket, deadline: Insta
             let from = visit.ticket.address();
             let begun = match sockjs::begin(&request, from, &worker) {
                 Some(sockjs::Begun::Call(begun)) => Some(begun),
-                // Here that is a method of its own, and goes another way.
-                Some(sockjs::Begun::WebSocket(_)) => None,
                 None if is_plain_target(request.uri()) => pipe::begin(&request, from, &worker),
-                None => None,
+                // A WebSocket has a method of its own here, and goes another way.
+                Some(sockjs::Begun::WebSocket(_)) | None => None,
             };
             if let Some(begun) = begun {
                 let held = Box::new(Place::of(&visit));

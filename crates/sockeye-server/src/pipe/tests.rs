@@ -71,7 +71,7 @@ fn writing(receiver: Receiver<Wire>, transport: Transport, room: usize) -> (Writ
     let (near, far) = duplex(room);
     let is_poll = transport == Transport::Poll;
     let answer = Streaming { head: head("x/x"), prelude: Bytes::new(), body: Box::new(receiver), is_poll };
-    (Writing::new(near, answer, Bytes::new(), Duration::from_secs(10)), far)
+    (Writing::new(near, (answer, http::Version::HTTP_11), Bytes::new(), Duration::from_secs(10)), far)
 }
 
 /// The session's end until it is over, saying whether that was clean.
