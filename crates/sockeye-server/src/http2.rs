@@ -81,7 +81,7 @@ async fn serve(stream: impl Io, worker: &Worker, ticket: Ticket, deadline: Insta
                 Some(sockjs::Begun::Call(begun)) => Some(begun),
                 // Here that is a method of its own, and goes another way.
                 Some(sockjs::Begun::WebSocket(_)) => None,
-                None => pipe::begin(&request, from, &worker),
+                None => pipe::begin(&request, from, &worker).filter(|_| is_plain_target(request.uri())),
             };
             if let Some(begun) = begun {
                 let held = Box::new(Place::of(&visit));

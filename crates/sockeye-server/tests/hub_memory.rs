@@ -27,13 +27,18 @@ const SUBSCRIBE: &[u8] = br#"{"id":1,"subscribe":"lobby"}"#;
 
 /// A client that owns no heap, from an address of its own if it has a number.
 fn connect(server: SocketAddr, number: usize, path: &str) -> TcpStream {
+    let mut stream = socket(server, number);
+    stream.write_all(upgrade(path, "").as_bytes()).unwrap();
+    stream
+}
+
+fn socket(server: SocketAddr, number: usize) -> TcpStream {
     let [.., high, low] = number.to_be_bytes();
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 1, high, low), 0)).into()).unwrap();
     socket.connect(&server.into()).unwrap();
-    let mut stream = TcpStream::from(socket);
+    let stream = TcpStream::from(socket);
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    stream.write_all(upgrade(path, "").as_bytes()).unwrap();
     stream
 }
 
@@ -69,6 +74,31 @@ fn served(path: &str, first: &[u8], is_counted: bool) -> usize {
         read_response(&mut stream);
         stream.write_all(&masked(TEXT, first)).unwrap();
         assert!(stream.read(&mut [0; 1_024]).unwrap() > 0);
+        stream
+    });
+    server.stop();
+    heap
+}
+
+/// Of a conversation over HTTP that hears by this request, until it has heard so many events.
+fn heard(path: &str, events: usize) -> usize {
+    let mut options = options(Site::Server);
+    options.workers = 1;
+    let server = Server::start(&options).unwrap();
+    let address = server.address();
+    let heap = heap_each(|number| {
+        let mut stream = socket(address, number);
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).unwrap();
+        let mut ends = 0;
+        let mut last = 0;
+        while ends < events {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            ends += usize::from([last, byte[0]] == *b"\n\n");
+            last = byte[0];
+        }
+        // The rest of the chunk.
+        stream.read_exact(&mut [0; 2]).unwrap();
         stream
     });
     server.stop();
@@ -141,6 +171,8 @@ fn an_idle_connection_is_small_and_a_delivery_takes_nothing() {
     let (registration, watch) = library();
     let [echo, counted] = [false, true].map(|is_counted| served("/echo", b"x", is_counted));
     let subscriber = served("/ws", SUBSCRIBE, false);
+    // The hint when to come back, that it is open, and that it has subscribed; and the name of the conversation.
+    let (listener, events) = (heard("/sse?channel=lobby", 3), heard("/ws/events", 1));
     let socket = size_of::<WebSocket>();
     println!("bytes of heap for each idle connection:");
     for (share, bytes) in [
@@ -151,6 +183,8 @@ fn an_idle_connection_is_small_and_a_delivery_takes_nothing() {
         ("an echo, in all", echo),
         ("session and hub, beyond that", subscriber - echo),
         ("a subscriber, in all", subscriber),
+        ("one that listens to a channel by /sse, in all", listener),
+        ("a conversation by /ws/events, in all", events),
         ("an address in the books of admission", counted.saturating_sub(echo)),
     ] {
         println!("  {bytes:6}  {share}");
@@ -159,6 +193,8 @@ fn an_idle_connection_is_small_and_a_delivery_takes_nothing() {
     // Where the whole workspace is tested, what tokio has for tests makes a timer 16 bytes larger and a task 128.
     assert!(echo <= 1_152, "{echo}");
     assert!(subscriber <= 1_600, "{subscriber}");
+    assert!(listener <= 3 * 1024, "{listener}");
+    assert!(events <= 3 * 1024, "{events}");
     let (peak, kept) = heap_of_a_delivery();
     println!("a delivery takes {peak} B, of which {kept} B stay");
     // The publication itself, for all of them.

@@ -25,6 +25,7 @@ pub(crate) struct End<F: Framing> {
     pipe: Arc<Pipe<F>>,
     timer: Option<Pin<Box<Sleep>>>,
     texts: Texts,
+    lingers: bool,
     is_over: bool,
     stop: CancellationToken,
     /// Its place among all conversations.
@@ -41,8 +42,13 @@ pub(crate) enum Texts {
 }
 
 impl<F: Framing> End<F> {
-    pub(super) fn new(pipe: Arc<Pipe<F>>, texts: Texts, stop: CancellationToken, listed: Box<dyn Listed>) -> Self {
-        Self { pipe, timer: None, texts, is_over: false, stop, _listed: listed }
+    pub(super) fn new(
+        pipe: Arc<Pipe<F>>,
+        (texts, lingers): (Texts, bool),
+        stop: CancellationToken,
+        listed: Box<dyn Listed>,
+    ) -> Self {
+        Self { pipe, timer: None, texts, lingers, is_over: false, stop, _listed: listed }
     }
 
     fn send(&self, message: &Message) -> Result<(), SendError<()>> {
@@ -76,8 +82,14 @@ impl<F: Framing + Send + 'static> Talk for End<F> {
         attend(&mut self.timer, &mut state, cx);
         let event = match state.conversation.poll_event() {
             // Nobody can come any more to be told.
-            None if state.end == shared::End::Told && self.stop.is_cancelled() => Event::Gone(Cause::Closed),
-            None => return Poll::Pending,
+            None if state.end == shared::End::Told && (!self.lingers || self.stop.is_cancelled()) => {
+                Event::Gone(Cause::Closed)
+            }
+            None => {
+                // Who sends no more because too much is queued waits here as well.
+                state.wants_room = state.conversation.buffered_amount() > state.high_water;
+                return Poll::Pending;
+            }
             Some(event) => event,
         };
         Poll::Ready(match event {
@@ -119,8 +131,13 @@ impl<F: Framing + Send + 'static> Talk for End<F> {
         if state.wants_room { Poll::Pending } else { Poll::Ready(Ok(())) }
     }
 
-    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.pipe.lock().flush();
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let mut state = self.pipe.lock();
+        state.flush();
+        // Who is under pressure polls nothing else; most who flush have no time to lose with it.
+        if self.timer.as_ref().is_none_or(|timer| timer.is_elapsed()) {
+            attend(&mut self.timer, &mut state, cx);
+        }
         Poll::Ready(Ok(()))
     }
 

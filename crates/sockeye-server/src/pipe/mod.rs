@@ -16,31 +16,43 @@ mod answer;
 mod end;
 pub(crate) mod http1;
 pub(crate) mod http2;
+mod listen;
 mod native;
 mod registry;
 mod shared;
 mod visitor;
 
+#[cfg(test)]
+mod tests;
+
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use sockeye_pipe::{Binding, Config, ConversationId, Limits, native::Wire};
+use sockeye_pipe::{Binding, Config, ConversationId, Limits, native::Wire, sse::Events};
 
 use self::visitor::Keys;
 pub(crate) use self::{
     answer::{Answer, Streaming},
-    end::Texts,
+    end::{End, Texts},
+    listen::Listen,
     registry::{Opening, Registry},
     shared::{Held, Outflow, now},
     visitor::Visitor,
 };
-use crate::{PipeOptions, SessionLimits, sockjs, worker::Worker};
+use crate::{
+    PipeOptions, SessionLimits,
+    api::{Refused, without_body},
+    demo::ENOUGH,
+    routes::Service,
+    sockjs,
+    worker::Worker,
+};
 
 /// Time for the body of a request to arrive, all of it.
 pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Messages that may wait for a client, however small: by then no session and no demo says more, for their bytes.
-const MAX_QUEUED_MESSAGES: usize = 32 * 1024;
+pub(crate) const MAX_QUEUED_MESSAGES: usize = 32 * 1024;
 
 /// The conversations of one server, for all its workers.
 pub(crate) struct Pipes {
@@ -49,8 +61,10 @@ pub(crate) struct Pipes {
     native: Arc<Registry<ConversationId, Wire>>,
     pub(crate) sockjs: Arc<Registry<sockjs::Name, sockeye_pipe::sockjs::Transport>>,
     config: Arc<Config>,
-    /// How little has to be queued for a session to go on.
-    pub(crate) high_water: usize,
+    listeners: Arc<Registry<ConversationId, Events>>,
+    listening: Arc<Config>,
+    /// How little has to be queued for a session of the hub to go on.
+    high_water: usize,
 }
 
 /// What has become of a request by its head: `Err` is its answer already.
@@ -59,6 +73,7 @@ pub(crate) type Begun<C = Call> = Result<C, Box<Response<Bytes>>>;
 /// A request that has been looked at, and whose body, if any, is to be read.
 pub(crate) enum Call {
     Native(native::Call),
+    Listen(listen::Call),
     SockJs(sockjs::Call),
 }
 
@@ -80,23 +95,17 @@ impl Pipes {
             options: options.clone(),
             keys: Keys::random(),
             native: Registry::new(limits.clone()),
-            sockjs: Registry::new(limits),
+            sockjs: Registry::new(limits.clone()),
+            listeners: Registry::new(limits),
+            listening: Arc::new(listen::config(&config)),
             config: Arc::new(config),
             high_water: session.soft_output,
         }
     }
 
-    /// How conversations of SockJS behave, of which one request may bring so many bytes.
-    pub(crate) fn config_of_sockjs(&self, max_body: usize) -> Config {
-        Config {
-            heartbeat: self.options.heartbeat,
-            disconnect_delay: self.options.linger,
-            closing_linger: self.options.linger,
-            max_queued_messages: MAX_QUEUED_MESSAGES,
-            max_queued_bytes: usize::MAX,
-            max_received_bytes: max_body,
-            ..Config::sockjs()
-        }
+    /// How little has to be queued for a session of this service to go on: as little as over a WebSocket.
+    pub(crate) fn high_water(&self, service: Service) -> usize {
+        if service == Service::Hub { self.high_water } else { ENOUGH }
     }
 
     /// Whose a conversation is that is bound to an address alone.
@@ -107,7 +116,10 @@ impl Pipes {
 
 /// Looks at the head of a request from this address; `None` if it is for something else.
 pub(crate) fn begin<B>(request: &Request<B>, from: Option<IpAddr>, worker: &Worker) -> Option<Begun> {
-    native::begin(request, from, worker).map(|begun| begun.map(Call::Native))
+    let begun = native::begin(request, from, worker).map(|begun| begun.map(Call::Native));
+    let begun = begun.or_else(|| listen::begin(request, from, worker).map(|begun| begun.map(Call::Listen)))?;
+    // What is asked for with `HEAD` is refused, and that has no body then.
+    Some(begun.map_err(|response| without_body(request.method(), *response).into()))
 }
 
 impl Call {
@@ -115,14 +127,16 @@ impl Call {
     pub(crate) fn max_body(&self, pipes: &Pipes) -> usize {
         match self {
             Self::Native(call) => call.max_body(pipes),
+            Self::Listen(_) => 0,
             Self::SockJs(call) => call.max_body(),
         }
     }
 
     /// How it is refused that its body is not what it may be.
-    pub(crate) fn refuse(&self, refused: crate::api::Refused) -> Response<Bytes> {
+    pub(crate) fn refuse(&self, refused: Refused) -> Response<Bytes> {
         match self {
             Self::Native(call) => call.visitor().finish(refused.into_response()),
+            Self::Listen(call) => call.visitor().finish(refused.into_response()),
             Self::SockJs(call) => call.refuse(refused.into_response().status()),
         }
     }
@@ -134,6 +148,7 @@ impl Call {
     pub(crate) async fn perform(self, body: Bytes, held: Held, worker: &Worker) -> Answer {
         match self {
             Self::Native(call) => call.perform(body, held, worker).await,
+            Self::Listen(call) => call.perform(held, worker),
             Self::SockJs(call) => call.perform(body, held, worker).await,
         }
     }

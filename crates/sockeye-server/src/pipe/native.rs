@@ -90,11 +90,17 @@ pub(super) fn begin<B>(request: &Request<B>, from: Option<IpAddr>, worker: &Work
     })
 }
 
-fn check<B>(request: &Request<B>, methods: &'static str) -> Result<(), Refused> {
+/// Refuses a request with another method than these.
+pub(super) fn methods_only<B>(request: &Request<B>, methods: &'static str) -> Result<(), Refused> {
     if !methods.split(", ").any(|method| request.method() == method) {
         let refused = Refused::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::BadRequest, "not with this method");
         return Err(refused.header(header::ALLOW, HeaderValue::from_static(methods)));
     }
+    Ok(())
+}
+
+fn check<B>(request: &Request<B>, methods: &'static str) -> Result<(), Refused> {
+    methods_only(request, methods)?;
     if is_upgrade(request) {
         // Attack line H18.
         return Err(bad_request("this is no WebSocket"));
@@ -224,7 +230,8 @@ async fn open(
         name: framing.id,
         binding: visitor.binding,
         config: Arc::clone(&pipes.config),
-        high_water: pipes.high_water,
+        high_water: pipes.high_water(service),
+        lingers: true,
         texts: if service == Service::Hub { Texts::Plain } else { Texts::Quoted },
         kind: pipes.kind(framing.transport),
         framing,

@@ -20,7 +20,7 @@ use super::{
 pub(crate) struct Registry<K, F>(Mutex<Conversations<K, Arc<Pipe<F>>>>);
 
 /// A place in a registry, until dropped.
-pub(super) trait Listed {}
+pub(super) trait Listed: Send {}
 
 struct Place<K: Name, F> {
     registry: Arc<Registry<K, F>>,
@@ -28,9 +28,9 @@ struct Place<K: Name, F> {
 }
 
 /// What conversations can be named by.
-pub(crate) trait Name: Clone + Eq + Hash + Ord + 'static {}
+pub(crate) trait Name: Clone + Eq + Hash + Ord + Send + 'static {}
 
-impl<K: Clone + Eq + Hash + Ord + 'static> Name for K {}
+impl<K: Clone + Eq + Hash + Ord + Send + 'static> Name for K {}
 
 /// A conversation that is to be opened.
 pub(crate) struct Opening<K, F> {
@@ -40,13 +40,15 @@ pub(crate) struct Opening<K, F> {
     /// How little has to be queued for its session to go on.
     pub(crate) high_water: usize,
     pub(crate) texts: Texts,
+    /// Whether its client may come back to hear why it is over.
+    pub(crate) lingers: bool,
     /// Of the response that opens it.
     pub(crate) framing: F,
     pub(crate) kind: ReceiverKind,
     pub(crate) held: Held,
 }
 
-impl<K: Name, F: Framing + 'static> Registry<K, F> {
+impl<K: Name, F: Framing + Send + 'static> Registry<K, F> {
     pub(crate) fn new(limits: Limits) -> Arc<Self> {
         Arc::new(Self(Mutex::new(Conversations::new(limits))))
     }
@@ -60,11 +62,11 @@ impl<K: Name, F: Framing + 'static> Registry<K, F> {
         opening: Opening<K, F>,
         stop: &CancellationToken,
     ) -> Result<(End<F>, Receiver<F>), OpenError> {
-        let Opening { name, binding, config, high_water, texts, framing, kind, held } = opening;
+        let Opening { name, binding, config, high_water, texts, lingers, framing, kind, held } = opening;
         let pipe = Arc::new(Pipe::new(Conversation::new(now(), config), high_water));
         self.lock().open(name.clone(), binding, Arc::clone(&pipe))?;
         let place = Box::new(Place { registry: Arc::clone(self), name });
-        let end = End::new(Arc::clone(&pipe), texts, stop.clone(), place);
+        let end = End::new(Arc::clone(&pipe), (texts, lingers), stop.clone(), place);
         match pipe.attach(framing, kind, Resume::Unchecked, held) {
             Ok(receiver) => Ok((end, receiver)),
             // There is nobody else who could have it.
@@ -88,7 +90,7 @@ impl<K, F> Registry<K, F> {
     }
 }
 
-impl<K: Name, F> Listed for Place<K, F> {}
+impl<K: Name, F: Send> Listed for Place<K, F> {}
 
 impl<K: Name, F> Drop for Place<K, F> {
     fn drop(&mut self) {

@@ -316,6 +316,13 @@ impl<F: Framing> State<F> {
     }
 }
 
+impl<F: Framing> Receiver<F> {
+    /// What it is a receiver of.
+    pub(crate) fn pipe(&self) -> &Pipe<F> {
+        &self.pipe
+    }
+}
+
 impl<F: Framing + Send> Outflow for Receiver<F> {
     fn poll_output(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<Output> {
         match self.id {

@@ -17,6 +17,7 @@ use std::{rc::Rc, sync::Arc};
 use rand::Rng;
 use sockeye::{HandshakeLimits, Refusal, ServerConfig};
 use sockeye_hub::{Hub, HubOptions, Namespaces, StoreReply};
+use sockeye_pipe::sse::Events;
 use tokio::{
     sync::{
         mpsc::{Receiver, Sender, UnboundedReceiver, channel, unbounded_channel},
@@ -46,7 +47,7 @@ use crate::{
     demo::{self, Demos, Echo, Places, Seat},
     dialect::json::Json,
     permit::Permit,
-    pipe::Pipes,
+    pipe::{End, Listen, Pipes},
     routes::Service,
     session,
     sockjs::Mounts,
@@ -239,6 +240,11 @@ impl Worker {
                 drop(ticket);
             }),
         };
+    }
+
+    /// Has somebody listen, in a task of its own.
+    pub(crate) fn listen(&self, end: End<Events>, dialect: Listen) {
+        self.tasks.spawn_local(session::converse(end, dialect, Rc::clone(&self.local), ()));
     }
 
     /// Has something done by every worker, and gathers what they say. A worker that has too many errands, or has stopped, says
