@@ -4,6 +4,7 @@ use crate::options::Common;
 use crate::{Failure, wire};
 use sockeye_proto::frame::OpCode;
 use sockeye_proto::handshake::{ClientRequest, Subprotocol};
+use std::fmt::Write as _;
 
 const SUBPROTOCOL: &str = "sockeye.v1.json";
 
@@ -20,6 +21,17 @@ pub(crate) fn request(common: &Common) -> Result<ClientRequest, Failure> {
 pub(crate) fn subscribe(channel: &str) -> Vec<u8> {
     let channel = quoted(channel);
     wire::client_frame(OpCode::Text, format!(r#"{{"id":1,"subscribe":{channel}}}"#).as_bytes())
+}
+
+/// The request of those who listen to it over HTTP.
+pub(crate) fn events_request(common: &Common, channel: &str) -> Vec<u8> {
+    let mut name = String::new();
+    for byte in channel.bytes() {
+        // A `String` takes all.
+        let _ = write!(name, "%{byte:02x}");
+    }
+    let host = common.target.host();
+    format!("GET /sse?channel={name} HTTP/1.1\r\nHost: {host}\r\nAccept: text/event-stream\r\n\r\n").into_bytes()
 }
 
 /// The payload of a publication: a JSON string of so many bytes, quotes included.

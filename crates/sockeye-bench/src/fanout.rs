@@ -9,7 +9,7 @@ use crate::options::{self, Common, Window};
 use crate::pace::{Schedule, rounded};
 use crate::poll::Poll;
 use crate::progress::Progress;
-use crate::publication::{Delivery, Publication};
+use crate::publication::{Delivery, Events, Publication};
 use crate::report::{Head, Lines, Percentiles, Stopwatch, Times, grouped};
 use crate::{Failure, channel};
 use serde::Serialize;
@@ -54,6 +54,9 @@ pub(crate) struct Options {
     /// With --broadcast: send binary messages in place of text
     #[arg(long, requires = "broadcast")]
     binary: bool,
+    /// The subscribers listen over HTTP, to `/sse`
+    #[arg(long, conflicts_with_all = ["raw", "broadcast"])]
+    events: bool,
     /// Plain TCP: what the publisher sends goes to all others as it is; so many bytes for each publication
     #[arg(long, value_name = "BYTES", value_parser = options::some)]
     raw: Option<usize>,
@@ -69,6 +72,7 @@ pub(crate) struct Report {
     rate: Option<f64>,
     raw: bool,
     broadcast: bool,
+    events: bool,
     /// Of the last delivery, with its header.
     delivery_bytes: usize,
     seconds: f64,
@@ -106,6 +110,7 @@ pub(crate) fn run(options: &Options) -> Result<Report, Failure> {
         rate: options.rate,
         raw: options.raw.is_some(),
         broadcast: options.broadcast,
+        events: options.events,
         delivery_bytes: load.publication.delivery_bytes(),
         seconds: lap.seconds,
         publications: load.last.len(),
@@ -152,6 +157,12 @@ impl Load {
                 let opener = || Opener::new(common, common.target.request());
                 (opener()?, opener()?)
             }
+            (None, false) if options.events => {
+                if common.target.is_secure() {
+                    return Err("event streams are asked for in the clear only: give an address of ws://".into());
+                }
+                (Opener::raw(common)?, Opener::new(common, channel::request(common)?)?)
+            }
             (None, false) => {
                 let opener = || Opener::new(common, channel::request(common)?);
                 (opener()?.hello(channel::subscribe(&options.channel)), opener()?)
@@ -165,10 +176,16 @@ impl Load {
             (None, false) => Publication::channel(&options.channel, options.payload),
         };
         let subscriber = |opened: Opened| {
-            let delivery = if opened.frames.is_some() { Delivery::Message(Whole::default()) } else { Delivery::Raw(0) };
+            let delivery = if opened.frames.is_some() {
+                Delivery::Message(Whole::default())
+            } else if options.events {
+                Delivery::Event(Events::default())
+            } else {
+                Delivery::Raw(0)
+            };
             Subscriber { link: Link::new(opened), delivery, next: 0 }
         };
-        Ok(Self {
+        let mut load = Self {
             poll,
             publisher: Link::new(publisher),
             hears_itself: options.broadcast,
@@ -180,7 +197,32 @@ impl Load {
             each: Times::new(),
             patience: common.patience,
             buffer: vec![0; READ_BUFFER],
-        })
+        };
+        if options.events {
+            load.listen(&channel::events_request(common, &options.channel))?;
+        }
+        Ok(load)
+    }
+
+    /// Has all subscribers ask for their streams, and waits until those have begun.
+    fn listen(&mut self, request: &[u8]) -> Result<(), Failure> {
+        for Subscriber { link, .. } in &mut self.subscribers {
+            link.queue(request)?;
+            link.write(&Burst::none())?;
+        }
+        let (start, mut tokens) = (Instant::now(), Vec::new());
+        let is_waiting =
+            |subscriber: &Subscriber| matches!(&subscriber.delivery, Delivery::Event(events) if !events.is_subscribed);
+        while self.subscribers.iter().any(is_waiting) {
+            if self.poll.is_interrupted() || start.elapsed() > self.patience {
+                return Err("not all event streams have begun".into());
+            }
+            self.poll.wait(None, &mut tokens)?;
+            for &token in &tokens {
+                self.turn(token)?;
+            }
+        }
+        Ok(())
     }
 
     /// Publishes until the time or the publications are over, or somebody wants an end, and everybody has everything.
@@ -299,9 +341,10 @@ impl crate::Report for Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = match (self.raw, self.broadcast) {
-            (true, _) => "raw TCP",
-            (_, true) => "broadcast",
+        let what = match (self.raw, self.broadcast, self.events) {
+            (true, ..) => "raw TCP",
+            (_, true, _) => "broadcast",
+            (.., true) => "event streams",
             _ => "channel",
         };
         let loop_is = match self.rate {

@@ -136,6 +136,16 @@ pub(crate) enum Delivery {
     Raw(usize),
     /// Its message.
     Message(Whole),
+    /// Its event, and what came before.
+    Event(Events),
+}
+
+/// An event stream over HTTP/1.1, whose chunks hold whole events.
+#[derive(Default)]
+pub(crate) struct Events {
+    /// Of an event that is not whole.
+    text: Vec<u8>,
+    pub(crate) is_subscribed: bool,
 }
 
 impl Delivery {
@@ -156,6 +166,7 @@ impl Delivery {
             Self::Message(whole) => {
                 whole.take(piece, |text| publication.deliveries(piece.opcode, text, number)).unwrap_or(Ok(0))
             }
+            Self::Event(events) => events.take(piece.bytes, publication, number),
             Self::Raw(at) => {
                 let (data, mut rest, mut count) = (&publication.data, piece.bytes, 0);
                 while !rest.is_empty() {
@@ -171,6 +182,49 @@ impl Delivery {
                 }
                 Ok(count)
             }
+        }
+    }
+}
+
+impl Events {
+    fn take(&mut self, bytes: &[u8], publication: &mut Publication, number: u64) -> Result<u64, Failure> {
+        let kept = std::mem::take(&mut self.text);
+        let joined;
+        let mut rest = bytes;
+        if !kept.is_empty() {
+            joined = [&kept[..], bytes].concat();
+            rest = &joined;
+        }
+        let mut count = 0;
+        while let Some(end) = rest.windows(2).position(|pair| pair == b"\n\n") {
+            let (event, after) = rest.split_at(end + 2);
+            count += self.event(event, publication, number + count)?;
+            rest = after;
+        }
+        self.text = rest.to_vec();
+        Ok(count)
+    }
+
+    /// How many deliveries that was.
+    fn event(&mut self, event: &[u8], publication: &mut Publication, number: u64) -> Result<u64, Failure> {
+        let unexpected = || -> Failure { format!("not an event of this stream: {}", start(event)).into() };
+        let text = std::str::from_utf8(event).map_err(|_| unexpected())?;
+        if text.starts_with("HTTP/") && !text.starts_with("HTTP/1.1 200 ") {
+            return Err(unexpected());
+        }
+        let field = |name| text.lines().find_map(|line| line.strip_prefix(name));
+        match (field("event: "), field("data: ")) {
+            (None, None) => Ok(0),
+            (Some("subscribed"), Some(_)) if !self.is_subscribed => {
+                self.is_subscribed = true;
+                Ok(0)
+            }
+            (None, Some(data)) => {
+                publication.delivery(OpCode::Text, data.as_bytes(), number)?;
+                publication.delivery_bytes = event.len();
+                Ok(1)
+            }
+            _ => Err(unexpected()),
         }
     }
 }
@@ -192,6 +246,29 @@ mod tests {
 
     fn piece(bytes: &[u8]) -> Piece<'_> {
         Piece { opcode: OpCode::Text, compressed: false, offset: 0, bytes, end: true }
+    }
+
+    #[test]
+    fn events_count_in_any_split() {
+        let mut publication = Publication::channel("a", 32);
+        let mut wire = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\nd\r\nretry: 2000\n\n\r\n".to_owned();
+        wire += "20\r\nevent: subscribed\nid: 1:0\ndata: {}\n\n\r\n3\r\n: \n\n\r\n";
+        for number in 0..3 {
+            publication.expect(number);
+            let data = String::from_utf8(publication.data.clone()).unwrap();
+            wire.extend(["41\r\nid: 1:7\ndata: {\"on\":\"a\",\"data\":", &data, "}\n\n\r\n"]);
+        }
+        for size in 1..=wire.len() {
+            let mut delivery = Delivery::Event(Events::default());
+            let mut count = 0;
+            for chunk in wire.as_bytes().chunks(size) {
+                count += delivery.hear(&piece(chunk), &mut publication, count).unwrap();
+            }
+            assert_eq!(count, 3, "chunks of {size}");
+        }
+        for wrong in ["HTTP/1.1 404 Not Found\r\n\r\n\n\n", "event: lost\ndata: {}\n\n", "data: {\"on\":\"a\"}\n\n"] {
+            assert!(Delivery::Event(Events::default()).hear(&piece(wrong.as_bytes()), &mut publication, 0).is_err());
+        }
     }
 
     /// What a server would read in the frame.

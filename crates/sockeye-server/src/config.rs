@@ -218,7 +218,7 @@ pub struct PipeOptions {
     pub max_open: usize,
     /// How many of one address (IPv4) or /64 network (IPv6), where [`Admission`] counts those. Default: 1,000.
     pub per_address: u32,
-    /// Bytes of a request that brings messages, and of those that wait for the session. Default: 1 MiB.
+    /// Bytes of a request that brings messages, and of those that wait for the session. Default: 256 KiB.
     pub max_body: usize,
     /// How long a conversation waits for its client to come back, and how long one that is over can be heard. Default: 5 s.
     pub linger: Duration,
@@ -235,7 +235,7 @@ impl Default for PipeOptions {
             enabled: true,
             max_open: 100_000,
             per_address: 1_000,
-            max_body: 1024 * 1024,
+            max_body: 256 * 1024,
             linger: Duration::from_secs(5),
             heartbeat: Duration::from_secs(25),
             response_limit: 1024 * 1024,

@@ -14,12 +14,14 @@ use common::{
     hub::{Talk, hub_options},
     options,
     pipe::{Http, Pipe, get, post},
-    read_to_end, upgrade, within,
+    read_to_end,
+    tls::{BOTH, Folder, encrypt, trusting},
+    upgrade, within,
 };
 use serde_json::{Value, json};
 use sockeye::OriginPolicy;
 use sockeye_server::{ChannelOptions, Namespaces, Site};
-use tokio::{io::AsyncWriteExt, time::sleep};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
 fn hub() -> Running {
     Running::start(&hub_options())
@@ -256,10 +258,9 @@ async fn who_guesses_is_stopped_even_when_it_is_right() {
     (options.admission.per_address, options.admission.new_per_second) = (10_000, 10_000);
     let server = Running::start(&options);
     let pipe = Pipe::open(&server, "/ws").await;
-    let mut http = Http::to(&server).await;
     for number in 0..60 {
-        assert_eq!(http.ask(post(&format!("/ws/send?id={number:032x}"), "", "[]")).await, 404);
-        http.rest().await;
+        let guess = post(&format!("/ws/send?id={number:032x}"), "", "[]");
+        assert_eq!(Http::to(&server).await.ask(guess).await, 404);
     }
     let response = pipe.send("", "[]").await;
     assert_status(&response, 429);
@@ -323,7 +324,7 @@ async fn requests_that_are_none_are_refused() {
     let send = format!("/ws/send?id={id}");
     let many = format!("[{}1]", "1,".repeat(1024));
     let large = format!("[\"{}\"]", "x".repeat(64 * 1024 + 1));
-    let huge = format!("[\"{}\"]", "x".repeat(1024 * 1024));
+    let huge = format!("[\"{}\"]", "x".repeat(256 * 1024));
     let close = "Connection: close\r\n";
     for (status, request) in [
         (400, post(&send, close, "")),
@@ -347,9 +348,17 @@ async fn requests_that_are_none_are_refused() {
         (400, upgrade("/ws/stream", "")),
         (400, upgrade("/ws/poll", "")),
     ] {
-        assert_status(&server.ask(&request).await, status);
+        let mut stream = server.raw().await;
+        // A server that has seen enough may close before it has read everything.
+        let _ = within(stream.write_all(request.as_bytes())).await;
+        assert_status(&common::read_head(&mut stream).await, status);
     }
     assert!(pipe.is_there().await, "and nothing has come of it");
+    // It is not even waited for that the body of a stranger comes.
+    let head = format!("POST /ws/send?id={} HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n", "0".repeat(32));
+    let mut stream = server.raw().await;
+    stream.write_all(head.as_bytes()).await.unwrap();
+    assert_status(&common::read_head(&mut stream).await, 404);
 }
 
 /// Attack line E4.
@@ -372,25 +381,21 @@ async fn clients_that_vanish_leave_nothing_behind() {
     (options.pipes.max_open, options.pipes.linger) = (1, Duration::from_millis(100));
     let server = Running::start(&options);
     for round in 0..10 {
-        let pipe = Pipe::open(&server, "/ws").await;
-        let other = server.ask(get("/ws/poll", "Connection: close\r\n")).await;
-        assert_status(&other, 503);
-        if round % 2 == 0 {
-            // A reset in place of an end.
-            socket2::SockRef::from(&pipe.lines.stream).set_linger(Some(Duration::ZERO)).unwrap();
-        }
-        drop(pipe);
-        within(async {
-            let mut http = Http::to(&server).await;
-            while http.ask(get("/ws/poll", "")).await == 503 {
-                http.rest().await;
-                sleep(Duration::from_millis(20)).await;
+        // As soon as the one before is given up.
+        let lines = within(async {
+            loop {
+                let mut lines = Http::to(&server).await;
+                if lines.ask(get("/ws/stream", "")).await == 200 {
+                    return lines;
+                }
             }
-            let open: Value = serde_json::from_str(&http.rest().await.0).unwrap();
-            let id = open[0]["open"]["id"].as_str().unwrap();
-            assert_eq!(http.ask(post(&format!("/ws/leave?id={id}"), "", "")).await, 204);
         })
         .await;
+        assert_eq!(Http::to(&server).await.ask(get("/ws/poll", "")).await, 503);
+        if round % 2 == 0 {
+            // A reset in place of an end.
+            socket2::SockRef::from(&lines.stream).set_linger(Some(Duration::ZERO)).unwrap();
+        }
     }
 }
 
@@ -424,6 +429,35 @@ async fn who_takes_nothing_is_given_up_and_others_hear_all() {
     }
     assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
     assert!(!slow.is_there().await);
+}
+
+#[tokio::test]
+async fn over_tls_it_is_the_same() {
+    let folder = Folder::new();
+    let certificate = folder.issue();
+    let server = Running::start(&folder.options());
+    let encrypted = || async { encrypt(&server, trusting(&certificate, BOTH, &["http/1.1"])).await.unwrap() };
+    let (mut lines, mut posts) = (encrypted().await, encrypted().await);
+    lines.write_all(get("/echo/stream", "").as_bytes()).await.unwrap();
+    let opened = read_until(&mut lines, "}}\n\r\n").await;
+    let (_, id) = opened.split_once(r#"{"open":{"id":""#).unwrap();
+    for text in ["one", "two"] {
+        let said = post(&format!("/echo/send?id={}", &id[..32]), "", &json!([text]).to_string());
+        posts.write_all(said.as_bytes()).await.unwrap();
+        assert_status(&read_until(&mut posts, "\r\n\r\n").await, 204);
+        assert_eq!(read_until(&mut lines, "\n\r\n").await.lines().nth(1), Some(format!("\"{text}\"").as_str()));
+    }
+    posts.write_all(post(&format!("/echo/leave?id={}", &id[..32]), "", "").as_bytes()).await.unwrap();
+    assert_eq!(read_until(&mut lines, "0\r\n\r\n").await, "0\r\n\r\n");
+}
+
+/// What comes up to this mark, with it.
+async fn read_until(stream: &mut (impl AsyncRead + Unpin), mark: &str) -> String {
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(mark.as_bytes()) {
+        bytes.push(within(stream.read_u8()).await.unwrap());
+    }
+    String::from_utf8(bytes).unwrap()
 }
 
 #[tokio::test]

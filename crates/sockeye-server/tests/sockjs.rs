@@ -102,7 +102,7 @@ async fn cursors_meet_whichever_way_they_came() {
     assert_status(&session.say(&json!({"x": 1, "y": 2})).await, 204);
     let heard = common::recv_json(&mut plain).await;
     assert_eq!((&heard["x"], &heard["y"]), (&json!(1), &json!(2)));
-    assert_eq!(session.hear().await, [heard.clone()]);
+    assert_eq!(session.hear().await, std::slice::from_ref(&heard));
     let messages: Vec<String> = serde_json::from_str(&frame(&mut socket).await[1..]).unwrap();
     assert_eq!(serde_json::from_str::<Value>(&messages[0]).unwrap(), heard);
 

@@ -141,7 +141,7 @@ section! {
         /// How many of one address (IPv4) or /64 network (IPv6); of loopback addresses as `limits.limit_loopback` says.
         pub per_address: u32 = 1_000, Count(1, 100_000_000);
         /// The largest request that brings messages, and what may wait for the server to take it.
-        pub max_body: usize = MIB, Size(KIB, GIB);
+        pub max_body: usize = 256 * KIB, Size(KIB, GIB);
         /// How long one waits for its client to come back, and how long one that is over can be heard.
         pub linger: Duration = 5 * SECOND, Time(SECOND, HOUR);
         /// A client that was told nothing for so long is told that the server is still there. Proxies give up after 30

@@ -84,7 +84,15 @@ pub(super) fn begin<B>(request: &Request<B>, from: Option<IpAddr>, worker: &Work
     if let Some(answer) = visitor.preflight(request, HeaderValue::from_static(methods)) {
         return Some(Err(answer.into()));
     }
-    Some(match check(request, methods).and_then(|()| Asked::read(request, endpoint)) {
+    let asked = check(request, methods).and_then(|()| {
+        let asked = Asked::read(request, endpoint)?;
+        if let Asked::Say { id, .. } | Asked::Leave(id) = asked {
+            // No body is read for those who have no conversation.
+            find(pipes, &visitor, id)?;
+        }
+        Ok(asked)
+    });
+    Some(match asked {
         Ok(asked) => Ok(Call { service, visitor, asked }),
         Err(refused) => Err(visitor.finish(refused.into_response()).into()),
     })

@@ -93,6 +93,7 @@ impl Visitor {
         headers.append(header::VARY, HeaderValue::from_static("origin"));
         if let Some(origin) = &self.origin {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("retry-after"));
         }
         response
     }
