@@ -1,28 +1,43 @@
 /** The client of SockJS in Node, over each transport that it has there. SOCKJS_URL names a server other than ours. */
 
 import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import SockJS from 'sockjs-client';
 import { echo } from './messages.js';
-import { start, within } from './program.js';
+import { start, startUsual, within } from './program.js';
 
 const TRANSPORTS = ['websocket', 'xhr-streaming', 'eventsource', 'xhr-polling'];
 const MESSAGES = 10_000;
 
+/** With its responses of at most 4,096 bytes: there is much to go on with after each. */
 /** @type {import('./program.js').Server} */
 let server;
+/** With long ones. */
+/** @type {import('./program.js').Server} */
+let usual;
+let folder = '';
 
 before(async () => {
-  server = process.env.SOCKJS_URL ? { url: process.env.SOCKJS_URL, stop: async () => {} } : await start(['demo', 'sockjs']);
+  const other = process.env.SOCKJS_URL;
+  server = other ? { url: other, stop: async () => {} } : await start(['demo', 'sockjs']);
+  folder = await mkdtemp(join(tmpdir(), 'sockeye-sockjs-'));
+  usual = other ? server : await startUsual(folder);
 });
-after(() => server?.stop());
+after(async () => {
+  await server?.stop();
+  await usual?.stop();
+  if (folder) await rm(folder, { recursive: true, force: true });
+});
 
 /**
- * @param {string} path
+ * @param {string} url
  * @param {string} transport
  */
-function open(path, transport) {
-  const socket = new SockJS(`${server.url}${path}`, null, { transports: [transport], timeout: 5_000 });
+function open(url, transport) {
+  const socket = new SockJS(url, null, { transports: [transport], timeout: 5_000 });
   return within(new Promise((resolve, reject) => {
     socket.onopen = () => resolve(socket);
     socket.onclose = ({ code, reason }) => reject(new Error(`${code} ${reason}`));
@@ -36,7 +51,7 @@ function closed(socket) {
 
 for (const transport of TRANSPORTS) {
   test(`${transport}: ${MESSAGES} messages come back, in order`, async () => {
-    const socket = await open('/echo', transport);
+    const socket = await open(`${usual.url}/echo`, transport);
     assert.equal(socket.transport, transport);
     assert.equal(await within(echo(socket, MESSAGES, 300)), MESSAGES);
     const left = closed(socket);
@@ -45,8 +60,14 @@ for (const transport of TRANSPORTS) {
   });
 
   test(`${transport}: what is sent at once comes back, in order`, async () => {
-    const socket = await open('/echo', transport);
-    assert.equal(await within(echo(socket, 3_000, 3_000)), 3_000);
+    const socket = await open(`${usual.url}/echo`, transport);
+    assert.equal(await within(echo(socket, 1_500, 1_500)), 1_500);
+    socket.close();
+  });
+
+  test(`${transport}: nothing is lost between short responses`, async () => {
+    const socket = await open(`${server.url}/echo`, transport);
+    assert.equal(await within(echo(socket, 100, 10)), 100);
     socket.close();
   });
 

@@ -2,6 +2,8 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const START_WITHIN_MS = 15_000;
@@ -44,6 +46,17 @@ export async function start(command) {
     });
   });
   return { url, stop };
+}
+
+/**
+ * A server of everything, with every transport. Its responses are long: after each the client waits for a fifth of a second
+ * before it opens the next event source.
+ * @param {string} folder for its configuration
+ */
+export async function startUsual(folder) {
+  const config = join(folder, 'sockeye.toml');
+  await writeFile(config, '[sockjs]\nscripts = true\nresponse_limit = "1 MiB"\n');
+  return start(['serve', '--config', config]);
 }
 
 /**

@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use sockeye::{
     Error, HandshakeLimits, HttpRequest, Refusal,
-    proto::handshake::{BodyLength, is_plain_path, write_response},
+    proto::handshake::{BodyLength, is_plain_path, is_upgrade, write_response},
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Chain, Join},
@@ -361,9 +361,10 @@ fn unusual(request: &Request<()>) -> Option<Refusal> {
     (!is_plain_path(request.uri().path())).then(refusal)
 }
 
-/// Those of HTTP/1.0 are not kept, whatever they say.
+/// Those of HTTP/1.0 are not kept, whatever they say; nor is one on which a WebSocket was refused, as its client may go on as if
+/// it had not been.
 fn wants_close(request: &Request<()>) -> bool {
-    if request.version() == Version::HTTP_10 {
+    if request.version() == Version::HTTP_10 || is_upgrade(request) {
         return true;
     }
     let options = request.headers().get_all(header::CONNECTION).into_iter();

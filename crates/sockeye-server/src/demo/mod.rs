@@ -14,7 +14,6 @@ use sockeye::{
 };
 use tokio::sync::broadcast;
 
-pub(crate) use self::feed::{NAMESPACE, channel_options};
 use self::{
     chat::Lines,
     cursors::Pointers,
@@ -22,6 +21,10 @@ use self::{
     room::ENOUGH,
 };
 pub(crate) use self::{chat::run as chat, close::run as close, cursors::run as cursors, echo::Echo};
+pub(crate) use self::{
+    feed::{NAMESPACE, channel_options},
+    room::ENOUGH,
+};
 use crate::{Demo, ServerOptions, routes::Routes, worker::Local};
 
 /// How the demos of one server are reached, for all its workers.

@@ -85,7 +85,11 @@ impl<F: Framing + Send + 'static> Talk for End<F> {
             None if state.end == shared::End::Told && (!self.lingers || self.stop.is_cancelled()) => {
                 Event::Gone(Cause::Closed)
             }
-            None => return Poll::Pending,
+            None => {
+                // Who sends no more because too much is queued waits here as well.
+                state.wants_room = state.conversation.buffered_amount() > state.high_water;
+                return Poll::Pending;
+            }
             Some(event) => event,
         };
         Poll::Ready(match event {

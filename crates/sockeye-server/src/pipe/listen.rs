@@ -24,6 +24,7 @@ use crate::{
         Answer as Replied, Credentials, Dialect, ErrorCode, Farewell, Problem, Said, Verb,
         json::{self, Json, MAX_LAST},
     },
+    routes::Service,
     worker::Worker,
 };
 
@@ -67,7 +68,7 @@ pub(super) fn begin<B>(request: &Request<B>, from: Option<IpAddr>, worker: &Work
     if request.uri().path() != PATH || worker.demos().routes().site != Site::Server || is_upgrade(request) {
         return None;
     }
-    let policy = &worker.config(crate::routes::Service::Hub).origins;
+    let policy = &worker.config(Service::Hub).origins;
     let visitor = match Visitor::of(request, from, "sse", (&pipes.keys, policy)) {
         Ok(visitor) => visitor,
         Err(refused) => return Some(Err(refused.into_response().into())),
@@ -145,7 +146,7 @@ fn open(
         name: ConversationId::from_random(rand::random()),
         binding: visitor.binding,
         config: Arc::clone(&pipes.listening),
-        high_water: pipes.high_water,
+        high_water: pipes.high_water(Service::Hub),
         texts: Texts::Plain,
         lingers: false,
         framing: Events,

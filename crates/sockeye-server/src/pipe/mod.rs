@@ -43,6 +43,8 @@ pub(crate) use self::{
 use crate::{
     PipeOptions, SessionLimits,
     api::{Refused, without_body},
+    demo::ENOUGH,
+    routes::Service,
     sockjs,
     worker::Worker,
 };
@@ -50,7 +52,7 @@ use crate::{
 /// Time for the body of a request to arrive, all of it.
 pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Messages that may wait for a client, however small: by then no session and no demo says more, for their bytes.
-const MAX_QUEUED_MESSAGES: usize = 32 * 1024;
+pub(crate) const MAX_QUEUED_MESSAGES: usize = 32 * 1024;
 
 /// The conversations of one server, for all its workers.
 pub(crate) struct Pipes {
@@ -61,8 +63,8 @@ pub(crate) struct Pipes {
     config: Arc<Config>,
     listeners: Arc<Registry<ConversationId, Events>>,
     listening: Arc<Config>,
-    /// How little has to be queued for a session to go on.
-    pub(crate) high_water: usize,
+    /// How little has to be queued for a session of the hub to go on.
+    high_water: usize,
 }
 
 /// What has become of a request by its head: `Err` is its answer already.
@@ -93,25 +95,17 @@ impl Pipes {
             options: options.clone(),
             keys: Keys::random(),
             native: Registry::new(limits.clone()),
-            listeners: Registry::new(limits.clone()),
+            sockjs: Registry::new(limits.clone()),
+            listeners: Registry::new(limits),
             listening: Arc::new(listen::config(&config)),
-            sockjs: Registry::new(limits),
             config: Arc::new(config),
             high_water: session.soft_output,
         }
     }
 
-    /// How conversations of SockJS behave, of which one request may bring so many bytes.
-    pub(crate) fn config_of_sockjs(&self, max_body: usize) -> Config {
-        Config {
-            heartbeat: self.options.heartbeat,
-            disconnect_delay: self.options.linger,
-            closing_linger: self.options.linger,
-            max_queued_messages: MAX_QUEUED_MESSAGES,
-            max_queued_bytes: usize::MAX,
-            max_received_bytes: max_body,
-            ..Config::sockjs()
-        }
+    /// How little has to be queued for a session of this service to go on: as little as over a WebSocket.
+    pub(crate) fn high_water(&self, service: Service) -> usize {
+        if service == Service::Hub { self.high_water } else { ENOUGH }
     }
 
     /// Whose a conversation is that is bound to an address alone.

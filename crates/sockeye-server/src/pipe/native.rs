@@ -238,7 +238,7 @@ async fn open(
         name: framing.id,
         binding: visitor.binding,
         config: Arc::clone(&pipes.config),
-        high_water: pipes.high_water,
+        high_water: pipes.high_water(service),
         lingers: true,
         texts: if service == Service::Hub { Texts::Plain } else { Texts::Quoted },
         kind: pipes.kind(framing.transport),

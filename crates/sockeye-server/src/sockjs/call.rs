@@ -77,7 +77,7 @@ impl Call {
     /// Bytes of the body that it takes, at most.
     pub(crate) fn max_body(&self) -> usize {
         match self.asked {
-            Asked::Say(_) => self.mounts.at(self.name.0).map_or(0, Mount::max_body),
+            Asked::Say(_) => self.mounts.at(self.name.0).map_or(0, |mount| mount.config.max_received_bytes),
             Asked::Hear(SessionEndpoint::Xhr | SessionEndpoint::XhrStreaming, _) => IDLE_BODY,
             Asked::Hear(..) => 0,
         }
@@ -182,8 +182,9 @@ impl Call {
         let opening = Opening {
             name: self.name.clone(),
             binding: self.binding,
-            config: Arc::new(pipes.config_of_sockjs(mount.max_body())),
-            high_water: pipes.high_water,
+            config: Arc::clone(&mount.config),
+            high_water: pipes.high_water(mount.service),
+            lingers: true,
             texts: Texts::Plain,
             lingers: true,
             framing: transport.clone(),

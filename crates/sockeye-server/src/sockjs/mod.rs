@@ -21,7 +21,7 @@ pub(crate) use self::{
     call::{Call, Name},
     mount::{Door, Mounts},
 };
-use crate::{pipe, worker::Worker};
+use crate::{api::without_body, pipe, worker::Worker};
 
 /// What has become of a request by its head.
 pub(crate) enum Begun {
@@ -39,7 +39,7 @@ pub(crate) fn begin<B>(request: &Request<B>, from: Option<IpAddr>, worker: &Work
     }
     let found = mounts.find(request, worker.demos().routes())?;
     Some(match found.begin(request) {
-        Step::Whole(response) => Begun::Call(Err(response.into())),
+        Step::Whole(response) => Begun::Call(Err(without_body(request.method(), response).into())),
         Step::WebSocket(door) => Begun::WebSocket(door),
         Step::Session(id, asked, cors) => {
             let place = (Arc::clone(mounts), (found.index, id));

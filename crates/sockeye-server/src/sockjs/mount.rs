@@ -11,10 +11,11 @@ use sockeye_pipe::sockjs::{Answers, Cors, Endpoint, Method, Options, Refused, Se
 
 use super::{call::Asked, socket::Framed};
 use crate::{
-    Demo, ServerOptions, Site, SockJsOptions,
+    Demo, PipeOptions, ServerOptions, Site, SockJsOptions,
     demo::{Demos, Seat},
     dialect::json,
     exchange::Io,
+    pipe::MAX_QUEUED_MESSAGES,
     routes::{Routes, Service},
     worker::Worker,
 };
@@ -43,6 +44,8 @@ pub(super) struct Mount {
     pub(super) response_limit: usize,
     /// Bytes of the largest message.
     pub(super) max_message: usize,
+    /// How its sessions behave.
+    pub(super) config: Arc<sockeye_pipe::Config>,
     /// How a WebSocket with frames is opened.
     framed: Arc<ServerConfig>,
 }
@@ -101,13 +104,13 @@ impl Mounts {
                 demos.chain([("/sockjs".into(), Service::Hub, own.clone())]).collect()
             }
         };
-        let mounts = places.into_iter().filter_map(|(prefix, service, options)| {
+        let mounts = places.into_iter().filter_map(|(prefix, service, own)| {
             let (plain, max_message) = match service {
                 Service::Hub => (hub, json::MAX_MESSAGE),
                 Service::Demo(demo) => (demos.config(demo), demos.config(demo).connection.limits.max_message),
                 Service::Close => (demos.config(Demo::Echo), json::MAX_MESSAGE),
             };
-            Mount::new(prefix, service, &options, (plain, max_message))
+            Mount::new(prefix, service, &own, &options.pipes, (plain, max_message))
         });
         Self { all: mounts.collect() }
     }
@@ -156,6 +159,7 @@ impl Mount {
         prefix: String,
         service: Service,
         options: &SockJsOptions,
+        pipes: &PipeOptions,
         (plain, max_message): (&ServerConfig, usize),
     ) -> Option<Self> {
         let answers = Answers::new(Options {
@@ -175,6 +179,7 @@ impl Mount {
             has_scripts: options.scripts,
             response_limit: options.response_limit,
             max_message,
+            config: Arc::new(conversation(pipes, max_message)),
             framed: Arc::new(framed),
         })
     }
@@ -186,12 +191,6 @@ impl Mount {
     fn door(&self, is_framed: bool) -> Door {
         let framed = is_framed.then(|| (Arc::clone(&self.framed), self.max_message));
         Door { service: self.service, framed }
-    }
-
-    /// Bytes of the largest body with messages: as many as the largest message has if each is escaped by another, and some for
-    /// what is around it.
-    pub(super) fn max_body(&self) -> usize {
-        self.max_message.saturating_mul(2).saturating_add(1_024)
     }
 }
 
@@ -214,11 +213,31 @@ impl Door {
     }
 }
 
-/// As [`Mount::max_body`] for a frame; what is in it is measured again.
+/// With room for a message in a frame of SockJS; what is in it is measured again.
 fn wider(mut config: Config, max_message: usize) -> Config {
-    config.limits.max_message = max_message.saturating_mul(2).saturating_add(1_024);
+    config.limits.max_message = framed_len(max_message);
     config.limits.max_frame = config.limits.max_message;
     config
+}
+
+/// Bytes of a message of so many in a frame of SockJS, if each is escaped by another, and some for what is around it.
+fn framed_len(message: usize) -> usize {
+    message.saturating_mul(2).saturating_add(1_024)
+}
+
+/// How sessions behave, but for those in WebSockets.
+fn conversation(options: &PipeOptions, max_message: usize) -> sockeye_pipe::Config {
+    sockeye_pipe::Config {
+        heartbeat: options.heartbeat,
+        disconnect_delay: options.linger,
+        closing_linger: options.linger,
+        max_queued_messages: MAX_QUEUED_MESSAGES,
+        // What finds room, sessions and demos decide.
+        max_queued_bytes: usize::MAX,
+        // Clients send in one request whatever was said during the one before.
+        max_received_bytes: framed_len(max_message).max(options.max_body),
+        ..sockeye_pipe::Config::sockjs()
+    }
 }
 
 impl Found<'_, '_> {
@@ -242,7 +261,8 @@ impl Found<'_, '_> {
             return if is_one { Step::WebSocket(door) } else { Step::Whole(answers.not_a_websocket()) };
         }
         if is_upgrade(request) {
-            return Step::Whole(refuse(StatusCode::BAD_REQUEST, "there is no WebSocket here\n"));
+            // Attack lines A7 and H18.
+            return Step::Whole(refuse(StatusCode::NOT_FOUND, "there is no WebSocket here\n"));
         }
         self.begin_at(endpoint, request)
     }
