@@ -82,6 +82,23 @@ for (const transport of /** @type {const} */ (['websocket', 'stream', 'events', 
   });
 }
 
+test('the demo alone has every transport beside its page, whatever the path', async () => {
+  const demo = await startServer(['demo', 'cursors']);
+  browser = await Browser.launch();
+  try {
+    for (const [path, transport] of /** @type {const} */ ([['', 'stream'], ['cursors', 'events'], ['ws', 'poll'], ['', 'websocket']])) {
+      const page = await browser.open(`${demo.url}${path}?transport=${transport}`);
+      await uses(page, transport);
+      await page.mouse.move(300, 300);
+      await page.getByText('You:').waitFor();
+      await page.close();
+    }
+    untroubled(/^$/);
+  } finally {
+    await demo.stop();
+  }
+});
+
 /** @type {[string, import('./hostile-proxy.js').Manners, keyof typeof NAMES][]} */
 const WALLS = [
   ['refused', { upgrade: 403 }, 'stream'],
@@ -119,22 +136,35 @@ test('it climbs back when the wall is gone, and the arrow stays', async () => {
   untroubled(/WebSocket connection to .* failed/);
 });
 
-test('the client in a page over server-sent events: published, heard, and left', async () => {
-  const page = await openCursors();
-  const heard = await page.evaluate(async () => {
-    const { connect } = await import('/sockeye.js');
-    const client = connect('/ws', { transports: ['events'] });
-    const room = client.subscribe('events');
-    await room.ready;
-    /** @type {number[]} */
-    const numbers = [];
-    const all = new Promise((resolve) => (room.onmessage = ({ data }) => numbers.push(data) === 50 && resolve(undefined)));
-    for (let number = 0; number < 50; number += 1) client.publish('events', number, { ordered: false });
-    await all;
-    const used = client.transport;
-    client.close();
-    return { used, numbers };
+/** @type {[string, import('./hostile-proxy.js').Manners][]} */
+const CUTS = [['kind', {}], ['one that cuts and forgets Last-Event-ID', { cutAfterBytes: 600, strip: ['last-event-id'] }]];
+
+for (const [name, manners] of CUTS) {
+  test(`the client in a page over server-sent events, the proxy ${name}: each is heard once and in order`, async () => {
+    const page = await openCursors();
+    proxy.manners = { ...manners, only: /^\/ws\/events/ };
+    const before = proxy.seen.length;
+    const { used, session, heard } = await page.evaluate(async () => {
+      const { connect } = await import('/sockeye.js');
+      const client = connect('/ws', { transports: ['events'] });
+      const room = client.subscribe('events');
+      await room.ready;
+      const { session: first } = /** @type {{ session: string }} */ (client.state);
+      /** @type {number[]} */
+      const heard = [];
+      const all = new Promise((resolve) => (room.onmessage = ({ data }) => heard.push(data) && data === 49 && resolve(undefined)));
+      for (let number = 0; number < 50; number += 1) await client.publish('events', number);
+      await all;
+      const { session: last } = /** @type {{ session: string }} */ (client.state);
+      const used = client.transport;
+      client.close();
+      return { used, session: first === last ? 'the same' : 'another', heard };
+    });
+    assert.equal(used, 'events');
+    assert.deepEqual(heard, Array.from({ length: 50 }, (_, index) => index));
+    assert.equal(session, 'the same');
+    const responses = proxy.seen.slice(before).filter((request) => request === 'GET /ws/events').length;
+    assert.ok(name === 'kind' ? responses === 1 : responses > 5, `${responses} responses`);
+    untroubled(/INCOMPLETE_CHUNKED_ENCODING|CONNECTION_RESET|EMPTY_RESPONSE/);
   });
-  assert.equal(heard.used, 'events');
-  assert.deepEqual(heard.numbers, Array.from({ length: 50 }, (_, index) => index));
-});
+}

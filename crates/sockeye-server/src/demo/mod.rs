@@ -18,7 +18,6 @@ use self::{
     chat::Lines,
     cursors::Pointers,
     feed::{Feed, Place},
-    room::ENOUGH,
 };
 pub(crate) use self::{chat::run as chat, close::run as close, cursors::run as cursors, echo::Echo};
 pub(crate) use self::{

@@ -184,7 +184,6 @@ impl Call {
             binding: self.binding,
             config: Arc::clone(&mount.config),
             high_water: pipes.high_water(mount.service),
-            lingers: true,
             texts: Texts::Plain,
             lingers: true,
             framing: transport.clone(),
