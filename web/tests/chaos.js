@@ -104,7 +104,7 @@ process.exit(status === 0 && lost === 0 && acknowledged >= publications ? 0 : 1)
 /** A client behind a proxy of its own. @param {number} actor */
 async function visitor(actor) {
   const proxy = await startProxy(server.port);
-  const client = connect(`${proxy.ws}/ws`, { WebSocket, climbAfter: 1_500, maxQueued: 5_000, ...LADDERS[actor % LADDERS.length] });
+  const client = connect(`${proxy.ws}/ws`, { WebSocket, climbAfter: 500, maxQueued: 5_000, ...LADDERS[actor % LADDERS.length] });
   client.onstate = () => {
     if (client.transport) switches.set(client.transport, (switches.get(client.transport) ?? 0) + 1);
   };
@@ -166,7 +166,7 @@ function moody(proxy) {
   const change = () => {
     proxy.manners = MOODS[Math.floor(random() * MOODS.length)] ?? {};
     if (random() < 0.7) proxy.cut();
-    timer = setTimeout(change, 1000 + random() * 7000);
+    timer = setTimeout(change, 500 + random() * 4000);
   };
   timer = setTimeout(change, random() * 3000);
   return () => {

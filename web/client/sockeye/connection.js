@@ -106,6 +106,7 @@ export class Connection {
       frozen: () => this.#freeze(),
       resumed: () => this.#resume(),
       shown: () => this.#hurry(),
+      moved: () => this.#moved(),
     });
     // A name of this machine is reached without a network, and some browsers call a machine without one offline.
     if (globalThis.navigator?.onLine === false && !isLoopback(this.#url)) this.#halts.add('offline');
@@ -523,11 +524,16 @@ export class Connection {
 
   #online() {
     this.#halts.delete('offline');
-    // Perhaps on another network, where the old connection leads nowhere, and a better transport than here may.
-    this.#ladder.moved();
-    this.#climb.hurry();
+    // Perhaps on another network, where the old connection leads nowhere.
+    this.#moved();
     if (this.#state.name === 'open') this.#probe(PROBE_MS);
     else this.#hurry();
+  }
+
+  /** A better transport may lead somewhere from here. */
+  #moved() {
+    this.#ladder.moved();
+    this.#climb.hurry();
   }
 
   /** Nobody reads while the page is frozen; the server need not keep anything for it, history does. */

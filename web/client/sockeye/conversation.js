@@ -95,6 +95,7 @@ export class Conversation {
   // Hearing.
 
   async #listen() {
+    // When the last response that was any good ended; of one that is silent the server may not know yet.
     let quietSince = Date.now();
     /** @type {CloseEventLike['verdict']} */
     let verdict;

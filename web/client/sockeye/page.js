@@ -2,7 +2,7 @@
 
 /**
  * Listens where there is something to listen to; a program without a window hears nothing.
- * @param {{ offline: () => void, online: () => void, frozen: () => void, resumed: () => void, shown: () => void }} on @returns {() => void} stops
+ * @param {{ offline: () => void, online: () => void, frozen: () => void, resumed: () => void, shown: () => void, moved: () => void }} on @returns {() => void} stops
  */
 export function watchPage(on) {
   const page = globalThis.document;
@@ -16,6 +16,8 @@ export function watchPage(on) {
     // To and from the cache for going back, which does not take pages with open connections.
     [globalThis, 'pagehide', persisted(on.frozen)],
     [globalThis, 'pageshow', persisted(on.resumed)],
+    // Another network, in browsers that tell.
+    [/** @type {any} */ (globalThis.navigator)?.connection, 'change', on.moved],
     [page, 'freeze', on.frozen],
     [page, 'resume', on.resumed],
     [page, 'visibilitychange', () => page.hidden || on.shown()],

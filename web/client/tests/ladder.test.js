@@ -92,12 +92,13 @@ for (const [status, why] of /** @type {const} */ ([[401, 'unauthorized'], [403, 
   test(`the server's own ${status} leads nowhere down`, async (t) => {
     const { carrier, proxy, dial } = await road(t, { upgrade: status });
     carrier.answers = (_, response) => {
-      response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify({ error: { code: why, message: why } }));
+      response.writeHead(status, { 'content-type': 'application/json', 'retry-after': '1' }).end(JSON.stringify({ error: { code: why, message: why } }));
       return true;
     };
     const client = dial();
     await within(new Promise((resolve) => client.addEventListener('state', ({ state }) => state.name === 'waiting' && resolve(state))), () => 'refused');
     assert.ok(client.state.name === 'waiting' && client.state.close.reason.includes(String(status)), JSON.stringify(client.state));
+    assert.ok(client.state.name === 'waiting' && client.state.until - Date.now() > 900, 'as long as it was asked to');
     assert.deepEqual(proxy.seen.slice(0, 2), ['UPGRADE /ws', 'GET /ws/stream']);
     assert.ok(!proxy.seen.includes('GET /ws/poll'));
     carrier.answers = () => false;
@@ -138,4 +139,15 @@ test('pinned, it stays', async (t) => {
   assert.equal(await opened(dial({ transports: ['stream', 'websocket'] })), 'stream');
   assert.throws(() => dial({ transports: /** @type {any} */ (['carrier pigeon']) }), TypeError);
   assert.throws(() => dial({ transports: [] }), TypeError);
+});
+
+test('where there is no WebSocket at all, as in Node 20, it goes over HTTP', async (t) => {
+  const { WebSocket } = globalThis;
+  Object.assign(globalThis, { WebSocket: undefined });
+  t.after(() => Object.assign(globalThis, { WebSocket }));
+  const { dial } = await road(t, {}, { WebSocket: undefined });
+  const client = dial();
+  assert.equal(await opened(client), 'stream');
+  await everythingArrives(client, 10);
+  assert.throws(() => dial({ transports: ['websocket'] }), TypeError);
 });
