@@ -60,6 +60,10 @@ impl Server {
         Client::builder(&format!("ws://127.0.0.1:{}/ws", self.port))?.backoff(backoff).connect()
     }
 
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     pub(crate) async fn stop(mut self) {
         drop(self.child.kill().await);
         drop(fs::remove_dir_all(&self.folder));
@@ -91,7 +95,8 @@ fn spawn(program: &Path, folder: &Path, port: u16) -> io::Result<Child> {
         .spawn()
 }
 
-/// Everything durable, and no limit that gets into the way of a load like this.
+/// Everything durable, and no limit that gets into the way of a load like this. Conversations over HTTP are impatient, so that much
+/// of what can happen to them does.
 fn config(folder: &Path) -> String {
     let store = folder.join("store");
     let store = store.to_string_lossy();
@@ -102,6 +107,10 @@ workers = 2
 [session]
 commands_per_second = 1_000_000
 commands_burst = 1_000_000
+[pipes]
+heartbeat = "1 s"
+linger = "2 s"
+response_limit = "64 KiB"
 [hub]
 keys = 10_000_000
 catch_up_count = 100_000

@@ -1,0 +1,115 @@
+//! A conversation in `sockeye.v1.json`, whatever carries it: each message is heard once, in order, until it is lost.
+mod ear;
+mod pipe;
+mod socket;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
+
+use self::{pipe::Pipe, socket::Socket};
+use crate::transport::{Tally, Transport};
+
+/// Who hears nothing for so long has lost its connection: heartbeats come each second.
+pub(crate) const SILENCE: Duration = Duration::from_millis(2_500);
+
+/// What everybody needs to know who converses through the proxy.
+#[derive(Clone)]
+pub(crate) struct Way {
+    pub(crate) proxy: SocketAddr,
+    /// Those that there are to choose from.
+    pub(crate) transports: Arc<[Transport]>,
+    pub(crate) tally: Arc<Tally>,
+}
+
+/// A conversation.
+pub(crate) enum Link {
+    Socket(Box<Socket>),
+    Pipe(Box<Pipe>),
+}
+
+/// It is over, and this is why.
+#[derive(Debug)]
+pub(crate) struct Lost(pub(crate) String);
+
+impl Way {
+    /// Whether this reader only listens: one of four, if there are others; all, if there are none.
+    pub(crate) fn only_listens(&self, actor: u32) -> bool {
+        let can_listen = self.transports.contains(&Transport::Sse);
+        can_listen && (actor.is_multiple_of(4) || self.transports.len() == 1)
+    }
+
+    /// One of those that converse.
+    pub(crate) fn choose(&self, rng: &mut StdRng) -> Transport {
+        let conversing: Vec<_> = self.transports.iter().filter(|way| **way != Transport::Sse).collect();
+        conversing.choose(rng).map_or(Transport::Stream, |way| **way)
+    }
+}
+
+impl Link {
+    /// Begins a conversation.
+    ///
+    /// # Errors
+    /// This way is barred.
+    pub(crate) async fn open(transport: Transport, way: &Way, rng: &mut StdRng) -> Result<Self, Lost> {
+        if transport == Transport::Websocket {
+            return Ok(Self::Socket(Box::new(Socket::open(way).await?)));
+        }
+        Ok(Self::Pipe(Box::new(Pipe::new(transport, way, rng.random()))))
+    }
+
+    /// By what it hears at the moment.
+    pub(crate) fn transport(&self) -> Transport {
+        match self {
+            Self::Socket(_) => Transport::Websocket,
+            Self::Pipe(pipe) => pipe.transport(),
+        }
+    }
+
+    /// The next message.
+    ///
+    /// # Errors
+    /// There will be no other.
+    ///
+    /// # Cancel safety
+    /// Dropped, no message is lost.
+    pub(crate) async fn hear(&mut self) -> Result<String, Lost> {
+        match self {
+            Self::Socket(socket) => socket.hear().await,
+            Self::Pipe(pipe) => pipe.hear().await,
+        }
+    }
+
+    /// Says something, or has it said soon.
+    ///
+    /// # Errors
+    /// The conversation is lost.
+    pub(crate) async fn say(&mut self, message: String) -> Result<(), Lost> {
+        match self {
+            Self::Socket(socket) => socket.say(message).await,
+            Self::Pipe(pipe) => {
+                pipe.say(message);
+                Ok(())
+            }
+        }
+    }
+
+    /// Goes on hearing by another transport, if the conversation can.
+    pub(crate) fn switch(&mut self, to: Transport) -> bool {
+        match self {
+            Self::Pipe(pipe) if to != Transport::Websocket => {
+                pipe.switch(to);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Goes for good, with a word or without.
+    pub(crate) async fn leave(self) {
+        match self {
+            Self::Socket(socket) => socket.leave().await,
+            Self::Pipe(pipe) => pipe.leave().await,
+        }
+    }
+}
