@@ -24,16 +24,25 @@ pub(crate) struct Listener {
     rng: StdRng,
     channels: Vec<Followed>,
     last_id: String,
-    /// The channels whose subscription this stream has not told of yet.
-    silent: Vec<bool>,
+    /// What each channel was told on this stream.
+    told: Vec<Told>,
+}
+
+/// What a channel was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    Nothing,
+    /// That it does not go on where it was, which is said before all else.
+    Loss,
+    Subscription,
 }
 
 impl Listener {
     pub(crate) fn new(actor: u32, channels: &[String], way: &Way, recorder: &Recorder, seed: u64) -> Self {
-        let silent = vec![true; channels.len()];
+        let told = vec![Told::Nothing; channels.len()];
         let channels = channels.iter().map(|name| Followed::new(actor, name, recorder, &way.tally)).collect();
         let rng = StdRng::seed_from_u64(seed ^ u64::from(actor));
-        Self { actor, way: way.clone(), recorder: recorder.clone(), rng, channels, last_id: String::new(), silent }
+        Self { actor, way: way.clone(), recorder: recorder.clone(), rng, channels, last_id: String::new(), told }
     }
 
     pub(crate) fn channels(&self) -> &[Followed] {
@@ -57,7 +66,7 @@ impl Listener {
         if !self.last_id.is_empty() {
             request = request.header("last-event-id", &self.last_id);
         }
-        self.silent.fill(true);
+        self.told.fill(Told::Nothing);
         for channel in &self.channels {
             let _ = channel.subscribing();
         }
@@ -115,22 +124,24 @@ impl Listener {
                 _ => Err("it speaks of what nobody wants to hear"),
             };
         };
-        let channel = &mut self.channels[index];
+        let (channel, told) = (&mut self.channels[index], &mut self.told[index]);
         match (name.as_str(), said.data) {
             ("", Some(data)) => channel.publication(by, said.offset, data),
             ("subscribed", _) => {
-                self.silent[index] = false;
-                channel.subscribed(by, &said.subscribed.unwrap_or_default());
+                let mut done = said.subscribed.unwrap_or_default();
+                if mem::replace(told, Told::Subscription) == Told::Loss {
+                    done.recovered = Some(false);
+                }
+                channel.subscribed(by, &done);
             }
-            // What comes before the subscription is told says that it does not go on where it was; so does the subscription.
-            ("lost", _) if self.silent[index] => {}
+            ("lost", _) if *told == Told::Nothing => *told = Told::Loss,
             ("lost", _) => {
                 if let Some(gap) = &said.lost {
                     channel.lost(by, gap);
                 }
             }
             ("failed" | "end", _) => {
-                if !mem::replace(&mut self.silent[index], true) {
+                if *told == Told::Subscription {
                     channel.ended();
                 }
                 return Err("a subscription ended");

@@ -44,7 +44,7 @@ use self::{
     proxy::Proxy,
     reader::Reader,
     record::{Progress, Recorder},
-    server::Server,
+    server::{HISTORY, Server},
     transport::{Choice, Tally},
     writer::Writer,
 };
@@ -109,8 +109,8 @@ async fn main() -> ExitCode {
 async fn run(options: &Options) -> Result<bool, Box<dyn std::error::Error>> {
     let begun = Instant::now();
     let mut server = Server::start(&options.server).await?;
-    let fixed = ChannelRules { epochs: Epochs::Fixed, keeps: None };
-    let (recorder, judging) = Recorder::begin(Rules { channels: fixed, ..Rules::default() });
+    let durable = ChannelRules { epochs: Epochs::Fixed, keeps: Some(HISTORY) };
+    let (recorder, judging) = Recorder::begin(Rules { channels: durable, ..Rules::default() });
     let mut crowd = Crowd::gather(options, &server, &recorder).await?;
     let mut rng = StdRng::seed_from_u64(options.seed);
     for kill in 1..=options.kills {

@@ -17,6 +17,9 @@ use tokio::{
 /// For how long it may take to start.
 const START: Duration = Duration::from_secs(20);
 
+/// Publications of a channel that are certainly kept: neither their age nor their bytes come near what is configured.
+pub(crate) const HISTORY: u64 = 100_000;
+
 pub(crate) struct Server {
     program: PathBuf,
     folder: PathBuf,
@@ -113,14 +116,14 @@ linger = "2 s"
 response_limit = "64 KiB"
 [hub]
 keys = 10_000_000
-catch_up_count = 100_000
+catch_up_count = {HISTORY}
 catch_up_bytes = "64 MiB"
 [store]
 path = {store:?}
 [namespaces.default]
 durable = true
 anonymous = "publish"
-history_size = 100_000
+history_size = {HISTORY}
 history_age = "1 h"
 history_bytes = "64 MiB"
 session_rate = 1_000_000
