@@ -127,7 +127,9 @@ async fn run(options: &Options) -> Result<bool, Box<dyn std::error::Error>> {
     while crowd.progress.acknowledged() < options.publications {
         sleep(Duration::from_millis(100)).await;
     }
+    let enough = Instant::now();
     crowd.settle().await?;
+    println!("everybody had everything after {:.1} s more", enough.elapsed().as_secs_f64());
     recorder.saw(NOBODY, Seen::Settled);
     crowd.listening.shutdown().await;
     drop(recorder);

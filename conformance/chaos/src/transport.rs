@@ -14,6 +14,7 @@ pub(crate) enum Transport {
     Stream,
     Events,
     Poll,
+    Sockjs,
     /// `GET /sse`: channels, and nothing else.
     Sse,
 }
@@ -26,6 +27,7 @@ pub(crate) enum Choice {
     Stream,
     Events,
     Poll,
+    Sockjs,
     Sse,
 }
 
@@ -37,6 +39,7 @@ impl Choice {
             (Self::Stream, Transport::Stream),
             (Self::Events, Transport::Events),
             (Self::Poll, Transport::Poll),
+            (Self::Sockjs, Transport::Sockjs),
             (Self::Sse, Transport::Sse),
         ];
         let is_chosen = |choice| chosen.contains(&choice) || chosen.contains(&Self::All);

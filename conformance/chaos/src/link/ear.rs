@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::{sleep, timeout};
 
-use super::{Lost, SILENCE, Way};
+use super::{CODES, Lost, SILENCE, Way};
 use crate::{
     http::{Http, get, post},
     sse,
@@ -24,8 +24,6 @@ use crate::{
 
 /// How often in a row it tries to come back.
 const TRIES: u32 = 40;
-/// Reasons for which a server may end a conversation that nobody has broken.
-const CODES: [u16; 6] = [1001, 1012, 1013, 4101, 4102, 4103];
 /// Another response has taken the place of this one. It may be an older request of ours, which was late.
 const REPLACED: u16 = 4009;
 

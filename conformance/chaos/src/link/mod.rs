@@ -2,16 +2,20 @@
 mod ear;
 mod pipe;
 mod socket;
+mod sockjs;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
 
-use self::{pipe::Pipe, socket::Socket};
+use self::{pipe::Pipe, socket::Socket, sockjs::SockJs};
 use crate::transport::{Tally, Transport};
 
 /// Who hears nothing for so long has lost its connection: heartbeats come each second.
 pub(crate) const SILENCE: Duration = Duration::from_millis(2_500);
+
+/// Reasons for which a server may end a conversation that nobody has broken.
+const CODES: [u16; 6] = [1001, 1012, 1013, 4101, 4102, 4103];
 
 /// What everybody needs to know who converses through the proxy.
 #[derive(Clone)]
@@ -26,6 +30,7 @@ pub(crate) struct Way {
 pub(crate) enum Link {
     Socket(Box<Socket>),
     Pipe(Box<Pipe>),
+    SockJs(Box<SockJs>),
 }
 
 /// It is over, and this is why.
@@ -52,10 +57,11 @@ impl Link {
     /// # Errors
     /// This way is barred.
     pub(crate) async fn open(transport: Transport, way: &Way, rng: &mut StdRng) -> Result<Self, Lost> {
-        if transport == Transport::Websocket {
-            return Ok(Self::Socket(Box::new(Socket::open(way).await?)));
-        }
-        Ok(Self::Pipe(Box::new(Pipe::new(transport, way, rng.random()))))
+        Ok(match transport {
+            Transport::Websocket => Self::Socket(Box::new(Socket::open(way).await?)),
+            Transport::Sockjs => Self::SockJs(Box::new(SockJs::new(way, rng.random()))),
+            _ => Self::Pipe(Box::new(Pipe::new(transport, way, rng.random()))),
+        })
     }
 
     /// By what it hears at the moment.
@@ -63,6 +69,7 @@ impl Link {
         match self {
             Self::Socket(_) => Transport::Websocket,
             Self::Pipe(pipe) => pipe.transport(),
+            Self::SockJs(_) => Transport::Sockjs,
         }
     }
 
@@ -77,6 +84,7 @@ impl Link {
         match self {
             Self::Socket(socket) => socket.hear().await,
             Self::Pipe(pipe) => pipe.hear().await,
+            Self::SockJs(session) => session.hear().await,
         }
     }
 
@@ -91,13 +99,17 @@ impl Link {
                 pipe.say(message);
                 Ok(())
             }
+            Self::SockJs(session) => {
+                session.say(message);
+                Ok(())
+            }
         }
     }
 
     /// Goes on hearing by another transport, if the conversation can.
     pub(crate) fn switch(&mut self, to: Transport) -> bool {
         match self {
-            Self::Pipe(pipe) if to != Transport::Websocket => {
+            Self::Pipe(pipe) if matches!(to, Transport::Stream | Transport::Events | Transport::Poll) => {
                 pipe.switch(to);
                 true
             }
@@ -110,6 +122,8 @@ impl Link {
         match self {
             Self::Socket(socket) => socket.leave().await,
             Self::Pipe(pipe) => pipe.leave().await,
+            // It has no word for that.
+            Self::SockJs(_) => {}
         }
     }
 }
