@@ -3,13 +3,27 @@
 //!
 //! ```text
 //! sockeye-chaos target/release/sockeye --kills 50 --publications 1000000
+//! sockeye-chaos target/release/sockeye --transports all --subscribers 12 --publications 100000
 //! ```
+//!
+//! With `--transports` most of them speak the protocol by themselves, over these transports and a hostile proxy, and change between
+//! them at random; so the judge hears of each recovery, which our client does in silence.
 //!
 //! It ends when there have been so many kills and so many acknowledged publications, everybody has everything, and all is
 //! judged; with status 1 if anything is wrong.
 mod actors;
+mod followed;
+mod http;
+mod link;
+mod listener;
+mod proxy;
+mod reader;
 mod record;
 mod server;
+mod sse;
+mod talk;
+mod transport;
+mod writer;
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
@@ -17,14 +31,22 @@ use clap::Parser;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use sockeye_judge::{ChannelRules, Epochs, Rules, Seen};
 use tokio::{
-    task::JoinSet,
+    sync::watch,
+    task::{JoinHandle, JoinSet},
     time::{Instant, sleep, timeout},
 };
 
 use self::{
     actors::{Publisher, Subscriber},
+    followed::Followed,
+    link::Way,
+    listener::Listener,
+    proxy::Proxy,
+    reader::Reader,
     record::{Progress, Recorder},
-    server::Server,
+    server::{HISTORY, Server},
+    transport::{Choice, Tally},
+    writer::Writer,
 };
 
 /// For how long all may take to arrive after the last publication.
@@ -55,7 +77,10 @@ struct Options {
     /// Milliseconds between two kills, on average
     #[arg(long, default_value_t = 4_000)]
     between: u64,
-    /// Of the moments of the kills
+    /// Have most of them speak the protocol by themselves, over these transports, through a hostile proxy
+    #[arg(long, value_delimiter = ',')]
+    transports: Vec<Choice>,
+    /// Of the moments of the kills, and of all that the proxy does
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Seconds after which it is given up
@@ -84,29 +109,9 @@ async fn main() -> ExitCode {
 async fn run(options: &Options) -> Result<bool, Box<dyn std::error::Error>> {
     let begun = Instant::now();
     let mut server = Server::start(&options.server).await?;
-    let fixed = ChannelRules { epochs: Epochs::Fixed, keeps: None };
-    let (recorder, judging) = Recorder::begin(Rules { channels: fixed, ..Rules::default() });
-    let progress = Arc::new(Progress::default());
-    let mut subscribers = JoinSet::new();
-    let channels: Arc<[String]> = (0..options.channels).map(|number| format!("chaos-{number}")).collect();
-
-    let mut listening = Vec::new();
-    for number in 1..=options.subscribers {
-        let client = server.client()?;
-        for channel in channels.iter() {
-            let subscriber = Subscriber::begin(number, channel, &client, recorder.clone()).await?;
-            listening.push((channel.clone(), subscriber.offset()));
-            subscribers.spawn(subscriber.run());
-        }
-    }
-    let publishers: Vec<_> = (1..=options.publishers)
-        .map(|number| {
-            let actor = options.subscribers + number;
-            let publisher = Publisher::new(actor, server.client()?, &channels, &recorder, &progress, options.in_flight);
-            Ok(tokio::spawn(publisher.run()))
-        })
-        .collect::<Result<_, sockeye_client::Error>>()?;
-
+    let durable = ChannelRules { epochs: Epochs::Fixed, keeps: Some(HISTORY) };
+    let (recorder, judging) = Recorder::begin(Rules { channels: durable, ..Rules::default() });
+    let mut crowd = Crowd::gather(options, &server, &recorder).await?;
     let mut rng = StdRng::seed_from_u64(options.seed);
     for kill in 1..=options.kills {
         sleep(Duration::from_millis(rng.random_range(options.between / 2..=options.between * 3 / 2))).await;
@@ -116,27 +121,21 @@ async fn run(options: &Options) -> Result<bool, Box<dyn std::error::Error>> {
             "{:5.0} s: kill {kill} of {}, {} acknowledged",
             begun.elapsed().as_secs_f64(),
             options.kills,
-            progress.acknowledged()
+            crowd.progress.acknowledged()
         );
     }
-    while progress.acknowledged() < options.publications {
+    while crowd.progress.acknowledged() < options.publications {
         sleep(Duration::from_millis(100)).await;
     }
-    progress.stop();
-    for publisher in publishers {
-        timeout(PATIENCE, publisher).await??;
-    }
-    let ends = progress.ends();
-    for (channel, mut offset) in listening {
-        let end = ends.get(&channel).copied().unwrap_or(0);
-        if timeout(PATIENCE, offset.wait_for(|offset| *offset >= end)).await.is_err() {
-            eprintln!("a subscriber of {channel} does not get as far as {end}");
-        }
-    }
+    let enough = Instant::now();
+    crowd.settle().await?;
+    println!("everybody had everything after {:.1} s more", enough.elapsed().as_secs_f64());
     recorder.saw(NOBODY, Seen::Settled);
-    subscribers.shutdown().await;
+    crowd.listening.shutdown().await;
     drop(recorder);
     server.stop().await;
+    let violations = crowd.report();
+    drop(crowd);
     let verdict = judging.await?;
     println!("{verdict}");
     println!(
@@ -146,5 +145,117 @@ async fn run(options: &Options) -> Result<bool, Box<dyn std::error::Error>> {
         begun.elapsed().as_secs_f64(),
         verdict.kinds.values().sum::<u64>()
     );
-    Ok(verdict.is_clean() && verdict.counts.acknowledged >= options.publications)
+    Ok(verdict.is_clean() && violations == 0 && verdict.counts.acknowledged >= options.publications)
+}
+
+/// Everybody.
+struct Crowd {
+    recorder: Recorder,
+    progress: Arc<Progress>,
+    channels: Arc<[String]>,
+    /// Those who do not use our client.
+    others: Option<(Proxy, Way)>,
+    listening: JoinSet<()>,
+    /// How far each is.
+    arrived: Vec<(String, watch::Receiver<u64>)>,
+    publishing: Vec<JoinHandle<()>>,
+}
+
+impl Crowd {
+    async fn gather(
+        options: &Options,
+        server: &Server,
+        recorder: &Recorder,
+    ) -> Result<Self, Box<dyn std::error::Error>> {
+        let transports = Choice::all_of(&options.transports);
+        let others = if transports.is_empty() {
+            None
+        } else {
+            let proxy = Proxy::start(server.port(), options.seed).await?;
+            let way = Way { proxy: proxy.address(), transports: transports.into(), tally: Arc::new(Tally::default()) };
+            Some((proxy, way))
+        };
+        let mut crowd = Self {
+            recorder: recorder.clone(),
+            progress: Arc::default(),
+            channels: (0..options.channels).map(|number| format!("chaos-{number}")).collect(),
+            others,
+            listening: JoinSet::new(),
+            arrived: Vec::new(),
+            publishing: Vec::new(),
+        };
+        for actor in 1..=options.subscribers {
+            crowd.subscribe(actor, options, server).await?;
+        }
+        for number in 1..=options.publishers {
+            crowd.publish(options.subscribers + number, options, server)?;
+        }
+        Ok(crowd)
+    }
+
+    /// The first is always on our client and in nobody's way, as a witness.
+    async fn subscribe(&mut self, actor: u32, options: &Options, server: &Server) -> Result<(), sockeye_client::Error> {
+        let (channels, recorder) = (&self.channels, &self.recorder);
+        let Some((_, way)) = self.others.as_ref().filter(|_| actor > 1) else {
+            let client = server.client()?;
+            for channel in channels.iter() {
+                let subscriber = Subscriber::begin(actor, channel, &client, recorder.clone()).await?;
+                self.arrived.push((channel.clone(), subscriber.offset()));
+                self.listening.spawn(subscriber.run());
+            }
+            return Ok(());
+        };
+        let is_listener = way.only_listens(actor);
+        let followed = |followed: &Followed| (followed.channel().to_owned(), followed.offset());
+        if is_listener {
+            let listener = Listener::new(actor, channels, way, recorder, options.seed);
+            self.arrived.extend(listener.channels().iter().map(followed));
+            self.listening.spawn(listener.run());
+        } else {
+            let reader = Reader::new(actor, channels, way, recorder, options.seed);
+            self.arrived.extend(reader.channels().iter().map(followed));
+            self.listening.spawn(reader.run());
+        }
+        Ok(())
+    }
+
+    /// Every other one on our client.
+    fn publish(&mut self, actor: u32, options: &Options, server: &Server) -> Result<(), sockeye_client::Error> {
+        let (channels, recorder, progress, in_flight) =
+            (&self.channels, &self.recorder, &self.progress, options.in_flight);
+        self.publishing.push(if let Some((_, way)) = self.others.as_ref().filter(|_| actor.is_multiple_of(2)) {
+            let writer = Writer::new(actor, way, channels, recorder, progress, (in_flight, options.seed));
+            tokio::spawn(writer.run())
+        } else {
+            let publisher = Publisher::new(actor, server.client()?, channels, recorder, progress, in_flight);
+            tokio::spawn(publisher.run())
+        });
+        Ok(())
+    }
+
+    /// Nobody publishes any more, and everybody gets what there is.
+    async fn settle(&mut self) -> Result<(), Box<dyn std::error::Error>> {
+        self.progress.stop();
+        if let Some((proxy, _)) = &self.others {
+            proxy.calm();
+        }
+        for publisher in self.publishing.drain(..) {
+            timeout(PATIENCE, publisher).await??;
+        }
+        let ends = self.progress.ends();
+        for (channel, offset) in &mut self.arrived {
+            let end = ends.get(channel).copied().unwrap_or(0);
+            if timeout(PATIENCE, offset.wait_for(|offset| *offset >= end)).await.is_err() {
+                eprintln!("a subscriber of {channel} does not get as far as {end}");
+            }
+        }
+        Ok(())
+    }
+
+    /// What was seen of each transport; how often the protocol was broken.
+    fn report(&self) -> usize {
+        let Some((proxy, way)) = &self.others else { return 0 };
+        println!("{}\n{}", way.tally, proxy.report());
+        way.tally.violations()
+    }
 }

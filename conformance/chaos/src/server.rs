@@ -17,6 +17,9 @@ use tokio::{
 /// For how long it may take to start.
 const START: Duration = Duration::from_secs(20);
 
+/// Publications of a channel that are certainly kept: neither their age nor their bytes come near what is configured.
+pub(crate) const HISTORY: u64 = 100_000;
+
 pub(crate) struct Server {
     program: PathBuf,
     folder: PathBuf,
@@ -60,6 +63,10 @@ impl Server {
         Client::builder(&format!("ws://127.0.0.1:{}/ws", self.port))?.backoff(backoff).connect()
     }
 
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     pub(crate) async fn stop(mut self) {
         drop(self.child.kill().await);
         drop(fs::remove_dir_all(&self.folder));
@@ -91,7 +98,8 @@ fn spawn(program: &Path, folder: &Path, port: u16) -> io::Result<Child> {
         .spawn()
 }
 
-/// Everything durable, and no limit that gets into the way of a load like this.
+/// Everything durable, and no limit that gets into the way of a load like this. Conversations over HTTP are impatient, so that much
+/// of what can happen to them does.
 fn config(folder: &Path) -> String {
     let store = folder.join("store");
     let store = store.to_string_lossy();
@@ -102,16 +110,20 @@ workers = 2
 [session]
 commands_per_second = 1_000_000
 commands_burst = 1_000_000
+[pipes]
+heartbeat = "1 s"
+linger = "2 s"
+response_limit = "64 KiB"
 [hub]
 keys = 10_000_000
-catch_up_count = 100_000
+catch_up_count = {HISTORY}
 catch_up_bytes = "64 MiB"
 [store]
 path = {store:?}
 [namespaces.default]
 durable = true
 anonymous = "publish"
-history_size = 100_000
+history_size = {HISTORY}
 history_age = "1 h"
 history_bytes = "64 MiB"
 session_rate = 1_000_000

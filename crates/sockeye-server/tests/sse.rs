@@ -95,6 +95,30 @@ async fn who_comes_back_hears_exactly_what_it_has_missed() {
     }
 }
 
+/// Attack lines H9 and H13: the first event names only one of the channels, and its id is where the client is in all of them.
+#[tokio::test]
+async fn who_is_cut_off_after_the_first_event_forgets_no_channel() {
+    let server = Running::start(&hub_options());
+    let mut talk = Talk::to(&server).await;
+    for channel in ["a", "b"] {
+        talk.done(json!({"publish": channel, "data": 1})).await;
+    }
+    let mut http = listen(&server, "channel=a&channel=b", None).await;
+    next_of(&mut http, "subscribed").await;
+    let mut last = next_of(&mut http, "subscribed").await.id.unwrap();
+    talk.done(json!({"publish": "b", "data": 2})).await;
+    for _ in 0..3 {
+        http = listen(&server, "channel=a&channel=b", Some(&last)).await;
+        last = next_of(&mut http, "subscribed").await.id.unwrap();
+    }
+    http = listen(&server, "channel=a&channel=b", Some(&last)).await;
+    for channel in ["a", "b"] {
+        let event = next_of(&mut http, "subscribed").await;
+        assert_eq!((&event.data["on"], &event.data["subscribed"]["recovered"]), (&json!(channel), &json!(true)));
+    }
+    assert_eq!(next(&mut http).await.data["data"], 2);
+}
+
 /// Attack line H9: whatever an id says, a hole is told.
 #[tokio::test]
 async fn who_cannot_be_told_all_is_told_so() {

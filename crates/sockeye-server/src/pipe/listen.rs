@@ -212,8 +212,11 @@ pub(crate) struct Listen {
 
 impl Listen {
     fn to(wanted: Wanted) -> Self {
-        let positions = RefCell::new(Positions::new(wanted.channels.len()));
-        Self { channels: wanted.channels, positions, has_been_here: wanted.before.is_some() }
+        let Wanted { channels, before, .. } = wanted;
+        let has_been_here = before.is_some();
+        // Who is cut off before it has heard of all channels comes back with what it had of the others.
+        let positions = RefCell::new(before.unwrap_or_else(|| Positions::new(channels.len())));
+        Self { channels, positions, has_been_here }
     }
 
     fn is_at(&self, channel: &ChannelName, position: Option<HubPosition>) {
