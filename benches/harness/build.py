@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from .sections import LIBRARY, ONE_BY_ONE, RUST, SOCKEYE
+from .sections import EVENTS, LIBRARY, ONE_BY_ONE, RUST, SOCKEYE
 
 BENCHES = Path(__file__).resolve().parent.parent
 PROJECT = BENCHES.parent
@@ -121,7 +121,7 @@ def versions():
     found["nchan"] = f"{package.split('+')[0].split(':')[-1]} in nginx {server[1]}" if server else ""
     sockeye = shown([str(binary(PROJECT, "sockeye")), "--version"]).split()
     commit = shown(["git", "-C", str(PROJECT), "rev-parse", "--short", "HEAD"])
-    found[SOCKEYE] = found[ONE_BY_ONE] = found[LIBRARY] = " ".join([*sockeye[1:2], *([f"({commit})"] if commit else [])])
+    found[SOCKEYE] = found[ONE_BY_ONE] = found[EVENTS] = found[LIBRARY] = " ".join([*sockeye[1:2], *([f"({commit})"] if commit else [])])
     return found
 
 

@@ -6,7 +6,7 @@ import subprocess
 
 from . import build
 from .machine import LOAD_CORE, Watch, pin
-from .sections import FLOOR, SOCKEYE, Attack, Memory
+from .sections import EVENTS, FLOOR, SOCKEYE, Attack, Memory
 from .servers import Failed
 from .stats import orders
 
@@ -89,6 +89,8 @@ def extra(section, name):
     """What the load generator is told beside the section's own arguments."""
     if name.startswith(FLOOR):
         return ["--raw"]
+    if name == EVENTS:
+        return ["--events"]
     return ["--broadcast"] if section.load[0] == "fanout" and not name.startswith(SOCKEYE) else []
 
 

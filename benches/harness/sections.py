@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 RUST = ("fastwebsockets", "tokio-websockets", "tokio-tungstenite", "axum", "sockudo-ws", "yawc")
 FLOOR, NOISE, SOCKEYE, LIBRARY = "floor", "floor again", "sockeye", "sockeye-library"
-ONE_BY_ONE = "sockeye without io_uring"
+ONE_BY_ONE, EVENTS = "sockeye without io_uring", "sockeye over /sse"
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,18 @@ SECTIONS = (
         "large",
     ),
     fanout("fanout", "128 B to 1,000 subscribers of one channel", "128"),
+    Section(
+        "events",
+        "128 B to 1,000 subscribers of one channel, by server-sent events",
+        "broadcast",
+        ("fanout", "--subscribers", "1000", "--payload", "128"),
+        "cpu_ns_per_delivery",
+        "ns/delivery",
+        (SOCKEYE, "sockeye again", ONE_BY_ONE, EVENTS),
+        (Goal(1.3, SOCKEYE, EVENTS),),
+        FANOUT,
+        base=SOCKEYE,
+    ),
     fanout("fanout-1k", "1 KiB to 1,000 subscribers of one channel", "1024"),
     Section(
         "latency",

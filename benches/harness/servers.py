@@ -16,7 +16,7 @@ from pathlib import Path
 
 from . import build
 from .machine import SERVER_CORE, pin
-from .sections import LIBRARY, ONE_BY_ONE, RUST, SOCKEYE
+from .sections import EVENTS, LIBRARY, ONE_BY_ONE, RUST, SOCKEYE
 
 START_SECONDS = 10
 # One worker, as the floor has one thread; and no limit on how often one client may publish.
@@ -60,6 +60,7 @@ SETTINGS = {
     "floor": "no protocol: epoll, one thread, one `recv` and one `send` for each readiness",
     "sockeye": "one worker; `demo echo`, and `serve` with a channel for what is fanned out; deflate level 2",
     ONE_BY_ONE: "the same with `server.io_uring = \"never\"`: a system call for each subscriber",
+    EVENTS: "the same as `sockeye`, whose subscribers listen over HTTP/1.1: `GET /sse`",
     "sockeye-library": "our library on tokio, without the server; what waits is flushed together; deflate level 1",
     "fastwebsockets": "hyper's upgrade, `FragmentCollector`, `writev` above 1 KiB; a write for each reply (it has no"
     " buffer for several)",
@@ -109,10 +110,10 @@ class Kit:
             return self.extra[which]
         if which == "floor":
             return [build.binary(build.BENCHES, "floor"), "127.0.0.1:0", *(["fanout"] if mode == "broadcast" else [])]
-        if which in (SOCKEYE, ONE_BY_ONE):
+        if which in (SOCKEYE, ONE_BY_ONE, EVENTS):
             sockeye = build.binary(build.PROJECT, "sockeye")
             if mode == "broadcast":
-                hub = self.hub if which == SOCKEYE else self.one_by_one
+                hub = self.one_by_one if which == ONE_BY_ONE else self.hub
                 return [sockeye, "serve", "--config", hub, "--listen", "127.0.0.1:0"]
             deflate = ["--deflate"] if mode == "deflate" else []
             return [sockeye, "demo", "echo", "--listen", "127.0.0.1:0", "--max-message", "32MiB", *deflate]
