@@ -161,7 +161,7 @@ fn a02_other_versions_of_http() {
         assert_head_refused(line, status, code);
     }
     let mut request = read(upgrade("", "")).unwrap().0;
-    *request.version_mut() = http::Version::HTTP_10;
+    *request.version_mut() = Version::HTTP_10;
     assert_refused(Offer::check(&request), 505, "bad_http_version");
 }
 
