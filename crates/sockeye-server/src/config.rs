@@ -156,8 +156,8 @@ pub struct SockJsOptions {
     /// Bytes from which on a streaming response ends, so that browsers can free it; the client opens the next. Default:
     /// 128 KiB.
     pub response_limit: usize,
-    /// Where the page for frames finds the client, in the version that the pages around it have. Default: the 1.6.1 that the
-    /// server has in it.
+    /// Where the page for frames finds the client, in the version that the pages around it have; begins with `/` or `http`, or
+    /// there is no SockJS. Default: the 1.6.1 that the server has in it.
     pub client_url: String,
     /// Which pages may show the page for frames, as in `Content-Security-Policy: frame-ancestors`. `None`, the default, lets
     /// every page.

@@ -30,8 +30,8 @@ const IDLE_BODY: usize = 1_024;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How often it is looked whether a receiver that is in the way has gone: its client may have left it and come back, by a
 /// connection that another worker has seen first.
-const LOOKS: u32 = 5;
-const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
+const LOOKS: u32 = 11;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
 /// Buffering proxies of the nginx family are asked not to, for this response.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
