@@ -82,6 +82,11 @@ pub fn write_retry(out: &mut String, ms: u64) {
 
 impl Framing for Events {
     fn encode(&self, frame: &Frame) -> Bytes {
+        if let Frame::Messages(batch) = frame
+            && let [message] = &batch.messages[..]
+        {
+            return message.clone().into_bytes();
+        }
         let mut out = String::new();
         match frame {
             Frame::Open => write_comment(&mut out, "open"),
