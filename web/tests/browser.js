@@ -9,6 +9,8 @@ import { chromium } from 'playwright-core';
 /** @typedef {import('playwright-core').BrowserContextOptions} ContextOptions */
 
 export const WAIT_MS = 10_000;
+/** The browser's own word on an attempt that led nowhere, by WebSocket or, after a few of those, by HTTP. */
+export const FAILED_ATTEMPT = /WebSocket connection to .* failed|net::ERR_CONNECTION_REFUSED/;
 
 export class Browser {
   #context;

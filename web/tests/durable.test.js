@@ -5,7 +5,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { Browser } from './browser.js';
+import { Browser, FAILED_ATTEMPT } from './browser.js';
 import { startServer } from './server.js';
 
 /** @typedef {import('playwright-core').Page} Page */
@@ -75,7 +75,7 @@ test('a page of ten lines: everybody has every message once, in one order, howev
   assert.deepEqual(await lines(late), ann.slice(-20), 'who comes later has the last twenty');
   for (const page of [...pages, late]) await present(page, [...NAMES, 'Cy']);
 
-  const unexpected = browser.troubles.filter((trouble) => !/WebSocket connection to .* failed|net::ERR_CONNECTION_REFUSED/.test(trouble));
+  const unexpected = browser.troubles.filter((trouble) => !FAILED_ATTEMPT.test(trouble));
   assert.deepEqual(unexpected, [], 'only the browser’s own word on failed attempts');
 });
 

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { Browser, connected, eventually } from './browser.js';
+import { Browser, FAILED_ATTEMPT, connected, eventually } from './browser.js';
 import { startServer } from './server.js';
 
 /** @typedef {import('playwright-core').Page} Page */
@@ -54,6 +54,6 @@ test('red when the server stops, green when it comes back, on every page', async
   await field.press('Enter');
   await chat.locator('.message.mine').filter({ hasText: 'written while away' }).waitFor();
 
-  const unexpected = browser.troubles.filter((trouble) => !/WebSocket connection to .* failed/.test(trouble));
+  const unexpected = browser.troubles.filter((trouble) => !FAILED_ATTEMPT.test(trouble));
   assert.deepEqual(unexpected, [], 'only the browser’s own word on failed attempts');
 });

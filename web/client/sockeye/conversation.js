@@ -11,7 +11,7 @@
  */
 
 import { isCount, isObject, parse } from './border.js';
-import { HEARTBEAT_MARGIN_MS, HEARTBEAT_MS, POST_DEADLINE_MS, POST_LENGTH, POST_LIMIT, RESUME_WITHIN_MS, SEND_BUFFER_LIMIT } from './limits.js';
+import { ATTACHED_MS, HEARTBEAT_MARGIN_MS, HEARTBEAT_MS, POST_DEADLINE_MS, POST_LENGTH, POST_LIMIT, RESUME_WITHIN_MS, SEND_BUFFER_LIMIT } from './limits.js';
 import { BadAnswer, refusal } from './receivers.js';
 
 /** @import { CloseInfo, WebSocketLike } from '../sockeye.d.ts' */
@@ -112,20 +112,25 @@ export class Conversation {
       this.#watch();
       const started = Date.now();
       verdict = 'cut';
+      let isCut = true;
       try {
         await unlessAborted(this.#receive(this.#address(this.#path, { received: before }), receiver.signal, heard), receiver.signal);
       } catch (error) {
         if (!this.#isClosed() && this.#hasFailed(error)) return;
+        isCut = !(error instanceof BadAnswer);
         // That nobody answers is an outage.
-        if (!hasHeard && !(error instanceof BadAnswer) && !receiver.signal.aborted) verdict = undefined;
+        if (!hasHeard && isCut && !receiver.signal.aborted) verdict = undefined;
       }
+      const lastedMs = Date.now() - started;
+      // One that was idle and was cut was there, too: proxies do that before the first heartbeat.
+      const wasThere = hasHeard || (isCut && !receiver.signal.aborted && lastedMs >= ATTACHED_MS);
       receiver.abort();
       if (this.#isClosed()) return;
       if (this.#state === 'new') return this.#fail({ code: 1006, reason: 'it ended before it began', verdict: 'blocked' });
       if (this.#received > before) this.#wasReplaced = false;
-      if (hasHeard) {
-        // A response that ended well is followed by the next one at once; but nobody shall make this spin.
-        failures = Date.now() - started > 100 || this.#received > before ? -1 : failures;
+      if (wasThere) {
+        // It is followed by the next one at once; but nobody shall make this spin.
+        failures = lastedMs > 100 || this.#received > before ? -1 : failures;
         quietSince = Date.now();
       }
       if (Date.now() - quietSince >= RESUME_WITHIN_MS) return this.#fail({ code: 1006, reason: 'cut', verdict });

@@ -71,6 +71,8 @@ export const SWITCH_WITHIN_MS = 5_000;
 
 /** How long a receiver that was cut is tried again: the server keeps a conversation without one for five seconds. */
 export const RESUME_WITHIN_MS = 4_500;
+/** A receiver that lasted this long was one, even if nothing was heard on it. */
+export const ATTACHED_MS = 500;
 /** How late a heartbeat may be. */
 export const HEARTBEAT_MARGIN_MS = 10_000;
 /** What the server is taken to promise until it says so. */

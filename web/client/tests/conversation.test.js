@@ -86,6 +86,19 @@ test('cut, it comes back at once, then after pauses; for longer than the server 
   assert.ok(answers.length >= 5 && answers.length <= 12, `${answers.length} requests`);
 });
 
+test('an idle line that is cut every ten seconds is the same conversation all day', async (t) => {
+  const { answers, last, open, closes } = scene(t);
+  open();
+  for (let round = 0; round < 100; round++) {
+    await pass(10_000);
+    if (round % 2) last().end();
+    else last().fail(new TypeError('network'));
+    await pass(0);
+  }
+  assert.deepEqual(closes, []);
+  assert.equal(answers.length, 101);
+});
+
 test('a response that ends without a word is not asked for without a pause', async (t) => {
   const { answers, last, open } = scene(t);
   open();

@@ -28,6 +28,17 @@ for (const transport of OVER_HTTP) {
     assert.equal(carrier.hub.channel('chat:lobby').log.length, 60);
   });
 
+  test(`${transport}: idle behind a proxy that cuts what is idle, it is the same session after a while`, async (t) => {
+    const { carrier, dial } = await road(t, { cutAfterMs: 700 }, { transports: [transport] });
+    const client = dial();
+    await opened(client);
+    const session = client.state.name === 'open' ? client.state.session : '';
+    await new Promise((resolve) => setTimeout(resolve, 7_000));
+    await everythingArrives(client, 10);
+    assert.equal(client.state.name === 'open' && client.state.session, session);
+    assert.equal(carrier.talks.size, 1);
+  });
+
   test(`${transport}: a POST that a proxy makes twice counts once`, async (t) => {
     const { carrier, dial } = await road(t, { twice: true }, { transports: [transport] });
     const client = dial();
