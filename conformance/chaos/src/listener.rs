@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::{
     followed::Followed,
     http::{Http, get},
-    link::{SILENCE, Way},
+    link::{CODES, SILENCE, Way},
     record::Recorder,
     sse::{Event, Parser},
     talk::Said,
@@ -119,10 +119,13 @@ impl Listener {
         let by = Transport::Sse;
         let index = said.on.as_deref().and_then(|on| self.channels.iter().position(|channel| channel.channel() == on));
         let Some(index) = index else {
-            return match name.as_str() {
-                "bye" | "close" => Err("the server said so"),
-                _ => Err("it speaks of what nobody wants to hear"),
-            };
+            // Followed by the end of the stream.
+            if name == "close" && !said.code.is_some_and(|code| CODES.contains(&code)) {
+                self.way.tally.violation(format!("a stream was closed: {data}"));
+            } else if !matches!(name.as_str(), "bye" | "close" | "failed") {
+                self.way.tally.violation(format!("the event {name:?} comes: {data}"));
+            }
+            return Ok(());
         };
         let (channel, told) = (&mut self.channels[index], &mut self.told[index]);
         match (name.as_str(), said.data) {

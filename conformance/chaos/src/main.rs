@@ -44,7 +44,7 @@ use self::{
     proxy::Proxy,
     reader::Reader,
     record::{Progress, Recorder},
-    server::{HISTORY, Server},
+    server::{HISTORY, Server, client},
     transport::{Choice, Tally},
     writer::Writer,
 };
@@ -171,7 +171,7 @@ impl Crowd {
         let others = if transports.is_empty() {
             None
         } else {
-            let proxy = Proxy::start(server.port(), options.seed).await?;
+            let proxy = Proxy::start(server.address(), options.seed).await?;
             let way = Way { proxy: proxy.address(), transports: transports.into(), tally: Arc::new(Tally::default()) };
             Some((proxy, way))
         };
@@ -197,7 +197,7 @@ impl Crowd {
     async fn subscribe(&mut self, actor: u32, options: &Options, server: &Server) -> Result<(), sockeye_client::Error> {
         let (channels, recorder) = (&self.channels, &self.recorder);
         let Some((_, way)) = self.others.as_ref().filter(|_| actor > 1) else {
-            let client = server.client()?;
+            let client = client(server.address())?;
             for channel in channels.iter() {
                 let subscriber = Subscriber::begin(actor, channel, &client, recorder.clone()).await?;
                 self.arrived.push((channel.clone(), subscriber.offset()));
@@ -219,7 +219,7 @@ impl Crowd {
         Ok(())
     }
 
-    /// Every other one on our client.
+    /// Every other one on our client, and in nobody's way: a 403 of the proxy would be the end of it.
     fn publish(&mut self, actor: u32, options: &Options, server: &Server) -> Result<(), sockeye_client::Error> {
         let (channels, recorder, progress, in_flight) =
             (&self.channels, &self.recorder, &self.progress, options.in_flight);
@@ -227,7 +227,8 @@ impl Crowd {
             let writer = Writer::new(actor, way, channels, recorder, progress, (in_flight, options.seed));
             tokio::spawn(writer.run())
         } else {
-            let publisher = Publisher::new(actor, server.client()?, channels, recorder, progress, in_flight);
+            let client = client(server.address())?;
+            let publisher = Publisher::new(actor, client, channels, recorder, progress, in_flight);
             tokio::spawn(publisher.run())
         });
         Ok(())

@@ -73,11 +73,11 @@ enum Then {
 }
 
 impl Proxy {
-    /// In front of the server on this port.
+    /// In front of this server.
     ///
     /// # Errors
     /// There is no port for it.
-    pub(crate) async fn start(server: u16, seed: u64) -> io::Result<Self> {
+    pub(crate) async fn start(server: SocketAddr, seed: u64) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let weather = Arc::new(Weather::default());
@@ -125,7 +125,7 @@ async fn change(weather: Arc<Weather>, mut rng: StdRng) {
     }
 }
 
-async fn accept(listener: TcpListener, server: u16, weather: Arc<Weather>, seed: u64) {
+async fn accept(listener: TcpListener, server: SocketAddr, weather: Arc<Weather>, seed: u64) {
     let mut carried = JoinSet::new();
     loop {
         while carried.try_join_next().is_some() {}
@@ -145,7 +145,7 @@ async fn accept(listener: TcpListener, server: u16, weather: Arc<Weather>, seed:
     }
 }
 
-async fn carry(mut client: TcpStream, server: u16, weather: &Weather, rng: &mut StdRng) -> io::Result<()> {
+async fn carry(mut client: TcpStream, server: SocketAddr, weather: &Weather, rng: &mut StdRng) -> io::Result<()> {
     let mut first = vec![0; 4096];
     let count = client.read(&mut first).await?;
     first.truncate(count);
@@ -156,7 +156,7 @@ async fn carry(mut client: TcpStream, server: u16, weather: &Weather, rng: &mut 
     }
     let fate = if is_calm { Fate::default() } else { Fate::choose(rng) };
     weather.harmed.fetch_add(u64::from(fate.is_harm()), Relaxed);
-    let mut server = TcpStream::connect(("127.0.0.1", server)).await?;
+    let mut server = TcpStream::connect(server).await?;
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
     let then = {
@@ -285,5 +285,21 @@ fn is_whole_response(bytes: &[u8]) -> bool {
         Some(length) => bytes.len() >= end + 4 + length,
         None if head.contains("chunked") => bytes.ends_with(b"\r\n0\r\n\r\n"),
         None => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_whole_response;
+
+    #[test]
+    fn what_is_held_back_is_let_go_when_the_response_is_whole() {
+        let of = |head: &str, body: &str| is_whole_response(format!("HTTP/1.1 200 OK\r\n{head}\r\n{body}").as_bytes());
+        assert!(of("Content-Length: 2\r\n", "[]"));
+        assert!(!of("Content-Length: 3\r\n", "[]"));
+        assert!(of("Transfer-Encoding: chunked\r\n", "2\r\n[]\r\n0\r\n\r\n"));
+        assert!(!of("Transfer-Encoding: chunked\r\n", "2\r\n[]\r\n"));
+        assert!(of("", ""));
+        assert!(!is_whole_response(b"HTTP/1.1 200 OK\r\n"));
     }
 }

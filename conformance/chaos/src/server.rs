@@ -1,7 +1,7 @@
 //! The server under test: a child process with a durable store, on a port that stays the same.
 use std::{
     fs, io,
-    net::TcpListener,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -54,17 +54,8 @@ impl Server {
         self.wait_until_it_answers().await
     }
 
-    /// A client that comes back quickly.
-    ///
-    /// # Errors
-    /// Never, for this address.
-    pub(crate) fn client(&self) -> Result<Client, Error> {
-        let backoff = Backoff::with(|backoff| backoff.max = Duration::from_millis(500));
-        Client::builder(&format!("ws://127.0.0.1:{}/ws", self.port))?.backoff(backoff).connect()
-    }
-
-    pub(crate) fn port(&self) -> u16 {
-        self.port
+    pub(crate) fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
     pub(crate) async fn stop(mut self) {
@@ -85,6 +76,15 @@ impl Server {
         }
         Ok(())
     }
+}
+
+/// Our client, which comes back quickly.
+///
+/// # Errors
+/// Never, for an address.
+pub(crate) fn client(of: SocketAddr) -> Result<Client, Error> {
+    let backoff = Backoff::with(|backoff| backoff.max = Duration::from_millis(500));
+    Client::builder(&format!("ws://{of}/ws"))?.backoff(backoff).connect()
 }
 
 fn spawn(program: &Path, folder: &Path, port: u16) -> io::Result<Child> {

@@ -55,3 +55,20 @@ impl Parser {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Event, Parser};
+
+    #[test]
+    fn events_are_the_same_wherever_they_are_torn() {
+        let text = "retry: 2000\n\n: open\n\nid: a:1\ndata: {\ndata: }\n\nevent: lost\ndata:x\n\nid: a:2\ndata: half";
+        let event = |name: &str, data: &str| Event { name: name.into(), data: data.into(), last_id: "a:1".into() };
+        for at in 0..=text.len() {
+            let mut parser = Parser::default();
+            let mut events = parser.feed(&text.as_bytes()[..at]);
+            events.extend(parser.feed(&text.as_bytes()[at..]));
+            assert_eq!(events, [event("", "{\n}"), event("lost", "x")], "torn at {at}");
+        }
+    }
+}

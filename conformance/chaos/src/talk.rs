@@ -19,6 +19,8 @@ pub(crate) struct Said<'a> {
     pub(crate) lost: Option<Gap>,
     pub(crate) end: Option<serde_json::Value>,
     pub(crate) subscribed: Option<Done>,
+    /// Of the event `close`.
+    pub(crate) code: Option<u16>,
 }
 
 /// What was done, of all that can be.

@@ -15,7 +15,7 @@ use crate::transport::{Tally, Transport};
 pub(crate) const SILENCE: Duration = Duration::from_millis(2_500);
 
 /// Reasons for which a server may end a conversation that nobody has broken.
-const CODES: [u16; 6] = [1001, 1012, 1013, 4101, 4102, 4103];
+pub(crate) const CODES: [u16; 6] = [1001, 1012, 1013, 4101, 4102, 4103];
 
 /// What everybody needs to know who converses through the proxy.
 #[derive(Clone)]
