@@ -82,6 +82,11 @@ pub fn write_retry(out: &mut String, ms: u64) {
 
 impl Framing for Events {
     fn encode(&self, frame: &Frame) -> Bytes {
+        if let Frame::Messages(batch) = frame
+            && let [message] = &batch.messages[..]
+        {
+            return message.clone().into_bytes();
+        }
         let mut out = String::new();
         match frame {
             Frame::Open => write_comment(&mut out, "open"),
@@ -163,6 +168,12 @@ fn parse_position(text: &str) -> Result<Option<Position>, BadLastEventId> {
 fn write_field(out: &mut String, name: &str, value: &str) {
     out.push_str(name);
     out.push_str(": ");
+    if !value.bytes().any(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
+        // Nearly always.
+        out.push_str(value);
+        out.push('\n');
+        return;
+    }
     out.extend(value.chars().map(|character| if matches!(character, '\r' | '\n' | '\0') { ' ' } else { character }));
     out.push('\n');
 }
@@ -172,7 +183,8 @@ fn lines(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
         let text = rest?;
-        let Some((line, after)) = text.split_once(['\r', '\n']) else { return rest.take() };
+        let Some(end) = text.bytes().position(|byte| matches!(byte, b'\r' | b'\n')) else { return rest.take() };
+        let (line, after) = (text.get(..end)?, text.get(end.saturating_add(1)..)?);
         let is_crlf = text.as_bytes().get(line.len()) == Some(&b'\r');
         rest = Some(after.strip_prefix('\n').filter(|_| is_crlf).unwrap_or(after));
         Some(line)

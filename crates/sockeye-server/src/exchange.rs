@@ -3,6 +3,7 @@ use std::{
     any::Any,
     io::{self, Cursor},
     pin::Pin,
+    sync::Arc,
     time::Duration,
 };
 
@@ -29,7 +30,10 @@ use crate::{
     api::http1::{self, Answered},
     http2::{self, PREFACE},
     pages,
-    pipe::{self, Answer, Streaming, http1::Writing},
+    pipe::{
+        self, Answer, Streaming,
+        http1::{Lent, Writing},
+    },
     routes::Routes,
     sockjs::{self, Door},
     tls::{self, Acceptor},
@@ -220,21 +224,43 @@ fn stream_on(
     if next.is_none() {
         answer.head.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    let time = worker.handshake_limits().timeout;
-    let (worker, writing) = (worker.clone(), Writing::new(stream, (answer, version), ahead, time));
-    worker.tasks.clone().spawn_local(async move {
-        let ended = match writing.await {
-            Ok((mut stream, _)) if next.is_none() || worker.stop().is_cancelled() => {
-                // TLS says its own goodbye, without which the answer could have been cut short by somebody else.
-                timeout(time, stream.shutdown()).await.unwrap_or_else(|late| Err(late.into())).map_err(Error::from)
-            }
-            Ok((stream, ahead)) => go_on(stream, ahead, worker, ticket, next.unwrap_or(MAX_REQUESTS)).await,
-            Err(error) => Err(error.into()),
-        };
-        if let Err(error) = ended {
-            debug!(code = error.code(), "connection ended: {error}");
+    let (worker, time) = (worker.clone(), worker.handshake_limits().timeout);
+    let tasks = worker.tasks.clone();
+    let mut stream = Some(stream);
+    let plain = (&mut stream as &mut dyn Any).downcast_mut().and_then(Option::<TcpStream>::take);
+    if let Some(socket) = plain {
+        let writing = Writing::lending(socket, (answer, version), ahead, time);
+        tasks.spawn_local(async move {
+            let written = writing.await.and_then(|(Lent(socket), ahead)| {
+                // Its conversation has let go of it by now.
+                Ok((Arc::into_inner(socket).ok_or(io::ErrorKind::NotConnected)?, ahead))
+            });
+            after_stream(written, worker, ticket, (next, time)).await;
+        });
+    } else if let Some(stream) = stream {
+        let writing = Writing::new(stream, (answer, version), ahead, time);
+        tasks.spawn_local(async move { after_stream(writing.await, worker, ticket, (next, time)).await });
+    }
+}
+
+/// What becomes of a connection on which a response has been written.
+async fn after_stream(
+    written: io::Result<(impl Io, Bytes)>,
+    worker: Worker,
+    ticket: Ticket,
+    (next, time): (Option<usize>, Duration),
+) {
+    let ended = match written {
+        Ok((mut stream, _)) if next.is_none() || worker.stop().is_cancelled() => {
+            // TLS says its own goodbye, without which the answer could have been cut short by somebody else.
+            timeout(time, stream.shutdown()).await.unwrap_or_else(|late| Err(late.into())).map_err(Error::from)
         }
-    });
+        Ok((stream, ahead)) => go_on(stream, ahead, worker, ticket, next.unwrap_or(MAX_REQUESTS)).await,
+        Err(error) => Err(error.into()),
+    };
+    if let Err(error) = ended {
+        debug!(code = error.code(), "connection ended: {error}");
+    }
 }
 
 /// In a box, as the first requests are.

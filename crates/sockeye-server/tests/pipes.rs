@@ -431,6 +431,32 @@ async fn who_takes_nothing_is_given_up_and_others_hear_all() {
     assert!(!slow.is_there().await);
 }
 
+/// What is written from a turn, and what is left to the response's own task when the socket is full, is one stream.
+#[tokio::test]
+async fn who_pauses_misses_nothing_and_hears_nothing_twice() {
+    const COUNT: u64 = 600;
+    let mut options = hub_options();
+    (options.session.soft_output, options.session.hard_output) = (64 << 20, 64 << 20);
+    options.pipes.response_limit = usize::MAX;
+    let channel = ChannelOptions::with(|options| (options.session_rate, options.channel_rate) = (1_000_000, 1_000_000));
+    options.namespaces = Arc::new(Namespaces::new(Some(channel)));
+    let server = Running::start(&options);
+    let mut pipe = Pipe::open(&server, "/ws").await;
+    pipe.ask(subscribe("a")).await;
+    let mut speaker = Talk::to(&server).await;
+    let data = "x".repeat(16 * 1024);
+    // More than the sockets hold.
+    for _ in 0..COUNT {
+        speaker.done(json!({"publish": "a", "data": data})).await;
+    }
+    for offset in 1..=COUNT {
+        let heard = pipe.hear().await;
+        assert_eq!((heard["offset"].as_u64(), heard["data"].as_str().map(str::len)), (Some(offset), Some(data.len())));
+    }
+    speaker.done(json!({"publish": "a", "data": 1})).await;
+    assert_eq!(pipe.hear().await["offset"], COUNT + 1);
+}
+
 #[tokio::test]
 async fn over_tls_it_is_the_same() {
     let folder = Folder::new();

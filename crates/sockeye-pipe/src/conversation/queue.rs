@@ -93,6 +93,9 @@ impl Outgoing {
     }
 
     fn keep(&mut self, message: ByteString, config: &Config) {
+        if config.max_kept_messages == 0 {
+            return;
+        }
         self.kept.push(message);
         while !self.kept.fits(0, 0, config.max_kept_messages, config.max_kept_bytes) {
             self.kept.pop();

@@ -1,8 +1,10 @@
 //! Conversations over HTTP/1.1: responses that are written for a while, and connections that can be used again after them.
 use std::{
     cell::RefCell,
+    fmt::Write as _,
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -12,7 +14,8 @@ use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use sockeye::proto::handshake::{BodyLength, write_response, write_response_head};
 use sockeye_pipe::Output;
 use tokio::{
-    io::ReadBuf,
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
     time::{Sleep, sleep},
 };
 
@@ -25,7 +28,7 @@ use crate::{
 };
 
 /// Bytes of a frame that is asked for; a single message can be larger.
-const ROOM: usize = 32 * 1024;
+pub(super) const ROOM: usize = 32 * 1024;
 /// Bytes of further requests that are read while a response is written. Beyond it nobody notices that the client leaves before
 /// something is written to it.
 const MAX_AHEAD: usize = 8 * 1024;
@@ -93,6 +96,23 @@ enum Stage {
     Ending,
 }
 
+impl Writing<Lent> {
+    /// The same over a plain socket, which is lent to those who say what is written.
+    pub(crate) fn lending(
+        socket: TcpStream,
+        (mut answer, version): (Streaming, Version),
+        ahead: Bytes,
+        time: Duration,
+    ) -> Self {
+        let socket = Arc::new(socket);
+        // What is written past the task is written in chunks.
+        if !answer.is_poll && version != Version::HTTP_10 {
+            answer.body.lend(&socket);
+        }
+        Self::new(Lent(socket), (answer, version), ahead, time)
+    }
+}
+
 impl<S: Io> Writing<S> {
     /// `ahead` was read beyond the request; `time` is how long the client has to take the end of the response.
     pub(crate) fn new(stream: S, (answer, version): (Streaming, Version), ahead: Bytes, time: Duration) -> Self {
@@ -138,8 +158,7 @@ impl<S: Io> Writing<S> {
 
     /// Puts the next piece together, and writes of it what is taken at once.
     fn write(&mut self, bytes: &[u8], is_last: bool, cx: &mut Context<'_>) -> io::Result<()> {
-        SCRATCH.with_borrow_mut(|scratch| {
-            scratch.clear();
+        with_scratch(|scratch| {
             if let Some(head) = self.head.take_if(|_| is_last) {
                 write_response(&head, bytes, scratch);
             } else {
@@ -160,9 +179,6 @@ impl<S: Io> Writing<S> {
                 }
             }
             self.out = BytesMut::from(&scratch[written..]);
-            if scratch.capacity() > MAX_SCRATCH {
-                *scratch = BytesMut::new();
-            }
             Ok(())
         })
     }
@@ -214,6 +230,9 @@ impl<S: Io> Future for Writing<S> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
+        if this.out.is_empty() {
+            this.out = this.body.take_rest();
+        }
         loop {
             if this.poll_written(cx)?.is_pending() {
                 return this.poll_stuck(cx).map(Err);
@@ -245,8 +264,68 @@ impl<S: Io> Future for Writing<S> {
 /// A chunk of these bytes; of none there is none, as that would be the end.
 fn chunk(bytes: &[u8], out: &mut BytesMut) {
     if !bytes.is_empty() {
-        out.extend_from_slice(format!("{:x}\r\n", bytes.len()).as_bytes());
+        // Memory takes all.
+        let _ = write!(out, "{:x}\r\n", bytes.len());
         out.extend_from_slice(bytes);
         out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// The same for a moment, in memory that is the thread's.
+pub(super) fn with_chunk<T>(bytes: &[u8], with: impl FnOnce(&[u8]) -> T) -> T {
+    with_scratch(|scratch| {
+        chunk(bytes, scratch);
+        with(scratch)
+    })
+}
+
+fn with_scratch<T>(with: impl FnOnce(&mut BytesMut) -> T) -> T {
+    SCRATCH.with_borrow_mut(|scratch| {
+        scratch.clear();
+        let result = with(scratch);
+        if scratch.capacity() > MAX_SCRATCH {
+            *scratch = BytesMut::new();
+        }
+        result
+    })
+}
+
+/// A plain socket that whoever says something to its client may write to, while its task waits.
+pub(crate) struct Lent(pub(crate) Arc<TcpStream>);
+
+impl AsyncRead for Lent {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.0.poll_read_ready(cx))?;
+            match self.0.try_read(buf.initialize_unfilled()) {
+                Ok(count) => {
+                    buf.advance(count);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Lent {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.0.poll_write_ready(cx))?;
+            match self.0.try_write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                written => return Poll::Ready(written),
+            }
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    /// Whoever has the socket alone again ends it.
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 }

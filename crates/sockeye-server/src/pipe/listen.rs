@@ -290,8 +290,10 @@ impl Dialect for Listen {
         }
         self.is_at(&publication.channel, publication.position);
         let Some(Said::Many(prepared)) = Json.publication(publication, false) else { return None };
-        let mut out = String::new();
-        self.write(&mut out, None, prepared.message().as_text()?);
+        let text = prepared.message().as_text()?;
+        // For the id, and what is around.
+        let mut out = String::with_capacity(text.len() + 64);
+        self.write(&mut out, None, text);
         Some(Said::One(Message::text(out)))
     }
 

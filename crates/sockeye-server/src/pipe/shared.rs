@@ -16,11 +16,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::BytesMut;
 use bytestring::ByteString;
 use sockeye_pipe::{
     AttachError, Conversation, Ending, Framing, Numbering, Output, ReceiveError, ReceiverId, ReceiverKind, Resume,
 };
-use tokio::{sync::Notify, time::sleep};
+use tokio::{net::TcpStream, sync::Notify, time::sleep};
+
+use super::http1::{ROOM, with_chunk};
+use crate::worker::send;
 
 /// A conversation, wherever it is used from.
 pub(crate) struct Pipe<F> {
@@ -43,11 +47,25 @@ pub(super) struct State<F> {
     is_behind: bool,
     /// For when the session's task has set its timer.
     pub(super) armed: Option<Instant>,
+    /// The socket of the receiver, where it is a plain one.
+    loan: Option<Loan>,
     /// The tasks that write responses: that of the receiver, and those of receivers before it that have not ended yet.
     writers: Vec<(ReceiverId, Waker)>,
     /// What the receiver holds as long as the conversation has not given it up.
     held: Option<(ReceiverId, Held)>,
     pub(super) end: End,
+}
+
+/// A socket to which what is queued goes at once, as long as it takes all of it.
+struct Loan {
+    of: ReceiverId,
+    socket: Arc<TcpStream>,
+    /// Its task waits for output, so that it is not in the middle of something.
+    is_idle: bool,
+    /// What the socket has not taken: its task writes that.
+    rest: BytesMut,
+    /// What its task has to do then, in place of the next output.
+    next: Option<Output>,
 }
 
 /// How far its end has come.
@@ -69,6 +87,13 @@ pub(crate) trait Outflow: Send + Unpin {
     fn poll_output(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<Output>;
     /// For a connection that takes nothing: ready once it is not worth waiting for any more.
     fn poll_blocked(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+    /// From now on what is said may be written by whoever says it, while [`poll_output`](Self::poll_output) is pending. It is
+    /// written as chunks of HTTP/1.1.
+    fn lend(&mut self, _socket: &Arc<TcpStream>) {}
+    /// What the socket has not taken of that. To be asked before anything else is written.
+    fn take_rest(&mut self) -> BytesMut {
+        BytesMut::new()
+    }
     /// All of it has been written. Dropped without that, it has not.
     fn finished(&mut self);
 }
@@ -90,6 +115,7 @@ impl<F> Pipe<F> {
             is_unflushed: false,
             is_behind: false,
             armed: None,
+            loan: None,
             writers: Vec::new(),
             held: None,
             end: End::NotYet,
@@ -121,10 +147,15 @@ impl<F: Framing> Pipe<F> {
         }
         let id = state.conversation.attach(now(), framing, kind, resume)?;
         let before = state.held.replace((id, held));
+        let loan = state.loan.take();
+        if let Some(torn) = loan.as_ref().filter(|loan| !loan.rest.is_empty()) {
+            // What has half left cannot be followed by why it is over.
+            state.conversation.detach(torn.of, now(), Ending::Dropped);
+        }
         state.wake_writers();
         state.wake_session();
         drop(state);
-        drop(before);
+        drop((before, loan));
         Ok(Receiver { pipe: Arc::clone(self), id: Some(id) })
     }
 
@@ -203,6 +234,7 @@ impl<F: Framing> Pipe<F> {
         let mut state = self.lock();
         let is_current = state.conversation.receiver() == Some(id);
         state.writers.retain(|(writer, _)| *writer != id);
+        let loan = state.loan.take_if(|loan| loan.of == id);
         state.conversation.detach(id, now(), ending);
         if is_current && ending == Ending::Finished && state.end == End::NotYet && !state.conversation.is_open() {
             state.end = End::Told;
@@ -210,7 +242,7 @@ impl<F: Framing> Pipe<F> {
         let held = state.held.take_if(|(holder, _)| *holder == id);
         state.wake_session();
         drop(state);
-        drop(held);
+        drop((held, loan));
     }
 }
 
@@ -239,7 +271,7 @@ impl<F: Framing> State<F> {
 
     /// Has what is queued written.
     pub(super) fn flush(&mut self) {
-        if !std::mem::take(&mut self.is_unflushed) {
+        if !std::mem::take(&mut self.is_unflushed) || self.write() {
             return;
         }
         if std::mem::replace(&mut self.is_behind, true) {
@@ -247,6 +279,28 @@ impl<F: Framing> State<F> {
             self.may_be_due_sooner();
         }
         self.wake_writers();
+    }
+
+    /// Writes what is queued, if nobody needs to be woken for it; whether all of it has left.
+    fn write(&mut self) -> bool {
+        let Some(loan) = self.loan.as_mut().filter(|loan| loan.is_idle) else { return false };
+        loop {
+            match self.conversation.poll_output(loan.of, now(), ROOM) {
+                Output::Wait => return true,
+                Output::Write(bytes) => {
+                    loan.rest = with_chunk(&bytes, |chunk| {
+                        let taken = send(&loan.socket, chunk);
+                        BytesMut::from(chunk.get(taken..).unwrap_or_default())
+                    });
+                    if loan.rest.is_empty() {
+                        continue;
+                    }
+                }
+                last => loan.next = Some(last),
+            }
+            loan.is_idle = false;
+            return false;
+        }
     }
 
     /// Begins the watch over a receiver for which something waits. It is not left to whoever writes: over HTTP/2 nobody is asked
@@ -283,6 +337,12 @@ impl<F: Framing> State<F> {
         if self.end == End::Abandoned {
             return Poll::Ready(Output::Cut);
         }
+        if let Some(loan) = self.loan.as_mut().filter(|loan| loan.of == id) {
+            loan.is_idle = false;
+            if let Some(next) = loan.next.take() {
+                return Poll::Ready(next);
+            }
+        }
         let output = self.conversation.poll_output(id, now(), room);
         if self.wants_room && self.conversation.buffered_amount() <= self.high_water {
             self.wants_room = false;
@@ -293,6 +353,9 @@ impl<F: Framing> State<F> {
             return Poll::Ready(output);
         }
         self.is_behind = false;
+        if let Some(loan) = self.loan.as_mut().filter(|loan| loan.of == id) {
+            loan.is_idle = true;
+        }
         self.wait(id, cx);
         Poll::Pending
     }
@@ -333,6 +396,22 @@ impl<F: Framing + Send> Outflow for Receiver<F> {
 
     fn poll_blocked(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.id.map_or(Poll::Ready(()), |id| self.pipe.lock().poll_blocked(id, cx))
+    }
+
+    fn lend(&mut self, socket: &Arc<TcpStream>) {
+        let mut state = self.pipe.lock();
+        if let Some(id) = self.id.filter(|id| state.conversation.receiver() == Some(*id)) {
+            let socket = Arc::clone(socket);
+            state.loan = Some(Loan { of: id, socket, is_idle: false, rest: BytesMut::new(), next: None });
+        }
+    }
+
+    fn take_rest(&mut self) -> BytesMut {
+        let mut state = self.pipe.lock();
+        let Some(loan) = state.loan.as_mut().filter(|loan| Some(loan.of) == self.id) else { return BytesMut::new() };
+        // From here on its task may write.
+        loan.is_idle = false;
+        std::mem::take(&mut loan.rest)
     }
 
     fn finished(&mut self) {

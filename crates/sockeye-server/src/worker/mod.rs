@@ -32,7 +32,7 @@ pub(crate) use self::{
     expiry::Expiry,
     goodbye::Goodbye,
     local::Local,
-    outgoing::Outgoing,
+    outgoing::{Outgoing, send},
     pump::Errand,
 };
 use self::{

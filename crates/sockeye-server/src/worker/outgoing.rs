@@ -91,13 +91,14 @@ impl Writer {
     }
 }
 
+/// What a socket takes now; nothing if it has failed, which it is to be asked in the ordinary way.
 #[cfg(unix)]
-fn send(socket: &TcpStream, bytes: &[u8]) -> usize {
+pub(crate) fn send(socket: &TcpStream, bytes: &[u8]) -> usize {
     // Past tokio, which would look into what it has noted about the socket first: one more thing to fetch from memory.
     rustix::net::send(socket, bytes, rustix::net::SendFlags::NOSIGNAL).unwrap_or(0)
 }
 
 #[cfg(not(unix))]
-fn send(socket: &TcpStream, bytes: &[u8]) -> usize {
+pub(crate) fn send(socket: &TcpStream, bytes: &[u8]) -> usize {
     socket.try_write(bytes).unwrap_or(0)
 }
