@@ -105,8 +105,8 @@ impl Writing<Lent> {
         time: Duration,
     ) -> Self {
         let socket = Arc::new(socket);
-        // What is written past the task is written in chunks.
-        if !answer.is_poll && version != Version::HTTP_10 {
+        // What is written past the task is written in chunks, which HTTP/1.0 does not have.
+        if !answer.is_poll && version == Version::HTTP_11 {
             answer.body.lend(&socket);
         }
         Self::new(Lent(socket), (answer, version), ahead, time)
