@@ -30,6 +30,8 @@ use crate::{
 
 /// The path.
 const PATH: &str = "/sse";
+/// The place of events in [`Encoded`](sockeye_hub::Encoded).
+const SLOT: usize = 1;
 /// How long a client waits before it comes back.
 const RETRY: Duration = Duration::from_secs(2);
 /// When to try again after a bound was reached that others reach too.
@@ -294,10 +296,17 @@ impl Dialect for Listen {
         self.is_at(&publication.channel, publication.position);
         let Some(Said::Many(prepared)) = Json.publication(publication, false) else { return None };
         let text = prepared.message().as_text()?;
-        // For the id, and what is around.
-        let mut out = String::with_capacity(text.len() + 64);
-        self.write(&mut out, None, text);
-        Some(Said::One(Message::text(out)))
+        let make = || {
+            // For the id, and what is around.
+            let mut out = String::with_capacity(text.len() + 64);
+            self.write(&mut out, None, text);
+            Message::text(out)
+        };
+        if self.channels.len() > 1 || publication.position.is_none() {
+            return Some(Said::One(make()));
+        }
+        // Whoever listens to this channel alone is where this publication is.
+        publication.encoded.get_or_make(SLOT, make).cloned().map(Said::One)
     }
 
     /// Where each is, is its own.
