@@ -15,8 +15,6 @@ use crate::{
 
 /// When it changes transport, in milliseconds after the last time.
 const UNTIL_SWITCH: std::ops::Range<u64> = 500..8_000;
-/// How often it looks whether it is to stop.
-const LOOK: Duration = Duration::from_millis(100);
 
 pub(crate) struct Writer {
     actor: u32,
@@ -92,7 +90,6 @@ impl Writer {
             }
             tokio::select! {
                 message = link.hear() => self.heard(&mut link, &message?).await?,
-                () = sleep(LOOK) => {}
                 () = sleep_until(switch) => {
                     let to = self.way.choose(&mut self.rng);
                     self.way.tally.count(to, |counts| counts.switched += 1);

@@ -79,7 +79,8 @@ impl Link {
     /// There will be no other.
     ///
     /// # Cancel safety
-    /// Dropped, no message is lost.
+    /// Dropped, no message is lost. A request to hear that was under way is made again, though, which is well only for those who
+    /// [`switch`](Self::switch) or leave; and time begins anew until silence counts as loss.
     pub(crate) async fn hear(&mut self) -> Result<String, Lost> {
         match self {
             Self::Socket(socket) => socket.hear().await,

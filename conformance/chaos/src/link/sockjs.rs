@@ -65,7 +65,7 @@ impl SockJs {
         drop(self.outbox.send(message));
     }
 
-    /// Cancel safe: what was read is kept here.
+    /// What was read is kept here; but a second request to hear would be refused while the first is still under way.
     pub(super) async fn hear(&mut self) -> Result<String, Lost> {
         loop {
             if let Some(message) = self.heard.pop_front() {
