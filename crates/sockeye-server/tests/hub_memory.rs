@@ -196,8 +196,8 @@ fn an_idle_connection_is_small_and_a_delivery_takes_nothing() {
     // Where the whole workspace is tested, what tokio has for tests makes a timer 16 bytes larger and a task 128.
     assert!(echo <= 1_152, "{echo}");
     assert!(subscriber <= 1_600, "{subscriber}");
-    assert!(listener <= 3 * 1024, "{listener}");
-    assert!(events <= 3 * 1024, "{events}");
+    assert!(listener <= 7 * 512, "{listener}");
+    assert!(events <= 7 * 512, "{events}");
     let (peak, kept) = heap_of_deliveries(1);
     println!("a delivery takes {peak} B, of which {kept} B stay");
     // The publication itself, for all of them.
