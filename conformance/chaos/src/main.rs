@@ -6,8 +6,8 @@
 //! sockeye-chaos target/release/sockeye --transports all --subscribers 12 --publications 100000
 //! ```
 //!
-//! With `--transports` most of them speak the protocol by themselves, over these transports and a hostile proxy, and change between
-//! them at random; so the judge hears of each recovery, which our client does in silence.
+//! With `--transports` most of them speak the protocol by themselves, over these transports and a hostile proxy, and
+//! change between them at random; so the judge hears of each recovery, which our client does in silence.
 //!
 //! It ends when there have been so many kills and so many acknowledged publications, everybody has everything, and all is
 //! judged; with status 1 if anything is wrong.

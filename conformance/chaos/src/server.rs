@@ -98,8 +98,8 @@ fn spawn(program: &Path, folder: &Path, port: u16) -> io::Result<Child> {
         .spawn()
 }
 
-/// Everything durable, and no limit that gets into the way of a load like this. Conversations over HTTP are impatient, so that much
-/// of what can happen to them does.
+/// Everything durable, and no limit that gets into the way of a load like this. Conversations over HTTP are impatient,
+/// so that much of what can happen to them does.
 fn config(folder: &Path) -> String {
     let store = folder.join("store");
     let store = store.to_string_lossy();

@@ -1,5 +1,5 @@
-//! Over SockJS: `xhr_streaming` and `xhr` to hear, `xhr_send` to speak. It cannot say what has arrived, so a response that breaks is
-//! the end of the session.
+//! Over SockJS: `xhr_streaming` and `xhr` to hear, `xhr_send` to speak. It cannot say what has arrived, so a response
+//! that breaks is the end of the session.
 use std::collections::VecDeque;
 
 use http_body_util::BodyExt;
