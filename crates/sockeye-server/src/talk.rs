@@ -1,9 +1,11 @@
 //! An open stream of messages both ways: a WebSocket, or whatever stands in for one.
 use std::{
     any::Any,
+    sync::Arc,
     task::{Context, Poll},
 };
 
+use bytes::Bytes;
 use sockeye::{CloseCode, CloseReason, Error, Message, Prepared, SendError, WebSocket};
 use tokio::net::TcpStream;
 
@@ -29,6 +31,15 @@ pub(crate) trait Talk: Unpin + 'static {
     fn try_send_prepared(&mut self, prepared: &Prepared) -> Result<(), SendError<()>>;
     /// Ends the stream behind what is queued; then [`poll_recv`](Self::poll_recv) until it is over.
     fn start_close(&mut self, code: CloseCode, reason: impl Into<CloseReason>);
+
+    /// What is queued, in part, and the socket that it goes to, to be sent together with what is for others; then
+    /// [`staged`](Self::staged) is told how much has left. `None` where that is not possible, or nothing is queued.
+    fn stage(&self) -> Option<(Arc<TcpStream>, Bytes)> {
+        None
+    }
+
+    /// So much of what was staged has left.
+    fn staged(&mut self, _count: usize) {}
 
     /// The WebSocket, if it is one with nothing between it and the kernel.
     fn bare(&self) -> Option<&WebSocket<TcpStream>> {

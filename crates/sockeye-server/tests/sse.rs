@@ -58,6 +58,29 @@ async fn a_listener_hears_its_channels_and_says_nothing() {
     assert_eq!(talk.done(json!({"presence": "a"})).await["count"], 0);
 }
 
+/// So many that what they are told leaves in batches, through `io_uring` where the system has it.
+#[tokio::test]
+async fn many_listeners_each_hear_everything_in_order() {
+    let mut options = hub_options();
+    options.workers = 1;
+    let server = Running::start(&options);
+    let mut talk = Talk::to(&server).await;
+    let mut listeners = Vec::new();
+    for _ in 0..300 {
+        let mut http = listen(&server, "channel=a", None).await;
+        next_of(&mut http, "subscribed").await;
+        listeners.push(http);
+    }
+    for number in 0..20 {
+        talk.done(json!({"publish": "a", "data": number})).await;
+    }
+    for http in &mut listeners {
+        for number in 0..20 {
+            assert_eq!(next(http).await.data["data"], number);
+        }
+    }
+}
+
 /// Attack lines H9 and H13: the same as one who was never away.
 #[tokio::test]
 async fn who_comes_back_hears_exactly_what_it_has_missed() {

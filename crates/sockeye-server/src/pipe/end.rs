@@ -10,7 +10,10 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use sockeye::{CloseCode, CloseReason, Error, Message, Prepared, SendError, Utf8Bytes};
 use sockeye_pipe::{Cause, Event, Farewell, Framing};
-use tokio::time::{Sleep, sleep_until};
+use tokio::{
+    net::TcpStream,
+    time::{Sleep, sleep_until},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
@@ -129,6 +132,14 @@ impl<F: Framing + Send + 'static> Talk for End<F> {
         }
         state.wants_room = state.conversation.buffered_amount() > state.high_water;
         if state.wants_room { Poll::Pending } else { Poll::Ready(Ok(())) }
+    }
+
+    fn stage(&self) -> Option<(Arc<TcpStream>, Bytes)> {
+        self.pipe.lock().stage()
+    }
+
+    fn staged(&mut self, count: usize) {
+        self.pipe.lock().staged(count);
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {

@@ -231,7 +231,7 @@ impl<S: Io> Future for Writing<S> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         if this.out.is_empty() {
-            this.out = this.body.take_rest();
+            this.out = this.body.take_rest().into();
         }
         loop {
             if this.poll_written(cx)?.is_pending() {

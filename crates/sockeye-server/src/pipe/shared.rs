@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::BytesMut;
+use bytes::{Buf, Bytes};
 use bytestring::ByteString;
 use sockeye_pipe::{
     AttachError, Conversation, Ending, Framing, Numbering, Output, ReceiveError, ReceiverId, ReceiverKind, Resume,
@@ -62,8 +62,12 @@ struct Loan {
     socket: Arc<TcpStream>,
     /// Its task waits for output, so that it is not in the middle of something.
     is_idle: bool,
+    /// The rest is being sent together with what is for others, so that nobody else may write.
+    is_staged: bool,
+    /// Its task has asked for output meanwhile.
+    was_asked: bool,
     /// What the socket has not taken: its task writes that.
-    rest: BytesMut,
+    rest: Bytes,
     /// What its task has to do then, in place of the next output.
     next: Option<Output>,
 }
@@ -91,8 +95,8 @@ pub(crate) trait Outflow: Send + Unpin {
     /// written as chunks of HTTP/1.1.
     fn lend(&mut self, _socket: &Arc<TcpStream>) {}
     /// What the socket has not taken of that. To be asked before anything else is written.
-    fn take_rest(&mut self) -> BytesMut {
-        BytesMut::new()
+    fn take_rest(&mut self) -> Bytes {
+        Bytes::new()
     }
     /// All of it has been written. Dropped without that, it has not.
     fn finished(&mut self);
@@ -290,7 +294,7 @@ impl<F: Framing> State<F> {
                 Output::Write(bytes) => {
                     loan.rest = with_chunk(&bytes, |chunk| {
                         let taken = send(&loan.socket, chunk);
-                        BytesMut::from(chunk.get(taken..).unwrap_or_default())
+                        Bytes::copy_from_slice(chunk.get(taken..).unwrap_or_default())
                     });
                     if loan.rest.is_empty() {
                         continue;
@@ -300,6 +304,35 @@ impl<F: Framing> State<F> {
             }
             loan.is_idle = false;
             return false;
+        }
+    }
+
+    /// What of it is to be sent next, and to which socket, if nobody needs to be woken for it. Then [`staged`](Self::staged) has
+    /// to be told how much has left.
+    pub(super) fn stage(&mut self) -> Option<(Arc<TcpStream>, Bytes)> {
+        let loan = self.loan.as_mut().filter(|loan| loan.is_idle)?;
+        match self.conversation.poll_output(loan.of, now(), ROOM) {
+            Output::Wait => None,
+            Output::Write(bytes) => {
+                loan.rest = with_chunk(&bytes, Bytes::copy_from_slice);
+                (loan.is_idle, loan.is_staged) = (false, true);
+                Some((Arc::clone(&loan.socket), loan.rest.clone()))
+            }
+            last => {
+                (loan.is_idle, loan.next) = (false, Some(last));
+                None
+            }
+        }
+    }
+
+    /// So much of what was staged has left; what has not is for the task that writes the response.
+    pub(super) fn staged(&mut self, count: usize) {
+        let Some(loan) = self.loan.as_mut().filter(|loan| loan.is_staged) else { return };
+        loan.is_staged = false;
+        loan.rest.advance(count.min(loan.rest.len()));
+        loan.is_idle = loan.rest.is_empty();
+        if std::mem::take(&mut loan.was_asked) {
+            self.wake_writers();
         }
     }
 
@@ -338,6 +371,11 @@ impl<F: Framing> State<F> {
             return Poll::Ready(Output::Cut);
         }
         if let Some(loan) = self.loan.as_mut().filter(|loan| loan.of == id) {
+            if loan.is_staged {
+                loan.was_asked = true;
+                self.wait(id, cx);
+                return Poll::Pending;
+            }
             loan.is_idle = false;
             if let Some(next) = loan.next.take() {
                 return Poll::Ready(next);
@@ -402,13 +440,15 @@ impl<F: Framing + Send> Outflow for Receiver<F> {
         let mut state = self.pipe.lock();
         if let Some(id) = self.id.filter(|id| state.conversation.receiver() == Some(*id)) {
             let socket = Arc::clone(socket);
-            state.loan = Some(Loan { of: id, socket, is_idle: false, rest: BytesMut::new(), next: None });
+            let (is_idle, is_staged, was_asked) = (false, false, false);
+            state.loan = Some(Loan { of: id, socket, is_idle, is_staged, was_asked, rest: Bytes::new(), next: None });
         }
     }
 
-    fn take_rest(&mut self) -> BytesMut {
+    fn take_rest(&mut self) -> Bytes {
         let mut state = self.pipe.lock();
-        let Some(loan) = state.loan.as_mut().filter(|loan| Some(loan.of) == self.id) else { return BytesMut::new() };
+        let own = state.loan.as_mut().filter(|loan| Some(loan.of) == self.id && !loan.is_staged);
+        let Some(loan) = own else { return Bytes::new() };
         // From here on its task may write.
         loan.is_idle = false;
         std::mem::take(&mut loan.rest)

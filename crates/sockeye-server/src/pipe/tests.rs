@@ -1,11 +1,12 @@
 //! Conversations in virtual time: who hears nothing, who takes nothing, and who is gone.
 use std::{
     future::poll_fn,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Waker},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -16,6 +17,7 @@ use sockeye_pipe::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+    net::{TcpListener, TcpStream},
     time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -219,4 +221,36 @@ async fn a_session_goes_on_when_little_enough_is_queued() {
     assert_eq!(output(&mut receiver).await, Output::Last("{\"close\":{\"code\":1000,\"reason\":\"bye\"}}\n".into()));
     receiver.finished();
     assert_eq!(session.await.unwrap(), (true, true));
+}
+
+/// Between the two, another thread may be in the middle of sending it.
+#[tokio::test]
+async fn what_is_staged_is_written_by_nobody_else_and_what_is_left_of_it_follows() {
+    let (mut end, receiver, _places) = open(Transport::Stream, Box::new(()));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (near, far) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+    let (near, (mut far, _)) = (near.unwrap(), far.unwrap());
+    let answer = Streaming { head: head("x/x"), prelude: Bytes::new(), body: Box::new(receiver), is_poll: false };
+    let version = (answer, http::Version::HTTP_11);
+    let mut writing = pin!(Writing::lending(near, version, Bytes::new(), Duration::from_secs(10)));
+    let mut poll = async || assert!(poll_fn(|cx| Poll::Ready(writing.as_mut().poll(cx).is_pending())).await);
+    poll().await;
+
+    end.try_send(Message::text("first")).unwrap();
+    let (socket, bytes) = end.stage().unwrap();
+    assert!(end.stage().is_none(), "one at a time");
+    end.try_send(Message::text("second")).unwrap();
+    poll().await;
+    socket.writable().await.unwrap();
+    assert_eq!(socket.try_write(&bytes[..4]).unwrap(), 4);
+    end.staged(4);
+    assert!(end.poll_flush(&mut Context::from_waker(Waker::noop())).is_ready());
+    poll().await;
+
+    let wanted = "6\r\nfirst\n\r\n7\r\nsecond\n\r\n";
+    let mut heard = Vec::new();
+    while !heard.ends_with(wanted.as_bytes()) {
+        let read = timeout(Duration::from_secs(10), far.read_buf(&mut heard)).await;
+        assert!(read.unwrap().unwrap() > 0, "{}", heard.escape_ascii());
+    }
 }

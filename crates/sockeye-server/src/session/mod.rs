@@ -232,15 +232,21 @@ impl<S: Talk, D: Dialect> Outlet for Session<S, D> {
     }
 
     fn outgoing<'a>(&'a self, held: Option<&'a Publication>) -> Option<Outgoing<'a>> {
-        let socket = Ref::filter_map(self.line.borrow(), |line| line.socket.bare()).ok()?;
+        let socket = match Ref::filter_map(self.line.borrow(), |line| line.socket.bare()) {
+            Ok(socket) => socket,
+            // Nothing is held for those.
+            Err(line) => return line.socket.stage().map(|(socket, bytes)| Outgoing::Lent(socket, bytes)),
+        };
         let Some(publication) = held else { return Outgoing::queued(socket) };
         let bytes = socket.alone(self.dialect.shared(publication)?)?;
-        Some(Outgoing::shared(socket, bytes))
+        Some(Outgoing::Shared(socket, bytes))
     }
 
     fn advance(&self, count: usize) {
-        if let Some(socket) = self.line.borrow_mut().socket.bare_mut() {
-            socket.advance(count);
+        let mut line = self.line.borrow_mut();
+        match line.socket.bare_mut() {
+            Some(socket) => socket.advance(count),
+            None => line.socket.staged(count),
         }
     }
 
@@ -248,7 +254,9 @@ impl<S: Talk, D: Dialect> Outlet for Session<S, D> {
         let mut line = self.line.borrow_mut();
         line.is_unflushed = false;
         line.write();
-        line.stage != Stage::Leaving && !line.is_full && line.socket.buffered_amount() == 0
+        line.stage != Stage::Leaving
+            && !line.is_full
+            && line.socket.bare().is_some_and(|socket| socket.buffered_amount() == 0)
     }
 
     fn expiring(&self, within: Duration, limits: &SessionLimits) -> Put {

@@ -1,8 +1,9 @@
 //! The end of a turn: what sessions have been told goes to their sockets, one after the other.
-use std::cell::Ref;
 #[cfg(unix)]
 use std::os::fd::AsFd;
+use std::{cell::Ref, sync::Arc};
 
+use bytes::Bytes;
 use sockeye::WebSocket;
 use sockeye_uring::ToSend;
 use tokio::net::TcpStream;
@@ -14,26 +15,27 @@ use super::ring::Rings;
 pub(super) const BATCH: usize = 32;
 
 /// What one session's socket is to be given.
-pub(crate) struct Outgoing<'a> {
-    socket: Ref<'a, WebSocket<TcpStream>>,
+pub(crate) enum Outgoing<'a> {
+    /// What is queued.
+    Queued(Ref<'a, WebSocket<TcpStream>>),
     /// What is not queued there, but shared by many; and then nothing is queued.
-    shared: Option<&'a [u8]>,
+    Shared(Ref<'a, WebSocket<TcpStream>>, &'a [u8]),
+    /// What is staged (see [`Talk::stage`](crate::talk::Talk::stage)).
+    Lent(Arc<TcpStream>, Bytes),
 }
 
 impl<'a> Outgoing<'a> {
     /// What is queued, which is one piece of memory.
     pub(crate) fn queued(socket: Ref<'a, WebSocket<TcpStream>>) -> Option<Self> {
-        socket.queued().is_some_and(|bytes| !bytes.is_empty()).then_some(Self { socket, shared: None })
-    }
-
-    /// What many get, where nothing is queued.
-    pub(crate) fn shared(socket: Ref<'a, WebSocket<TcpStream>>, bytes: &'a [u8]) -> Self {
-        Self { socket, shared: Some(bytes) }
+        socket.queued().is_some_and(|bytes| !bytes.is_empty()).then_some(Self::Queued(socket))
     }
 
     /// Where to.
     pub(super) fn socket(&self) -> &TcpStream {
-        self.socket.get_ref()
+        match self {
+            Self::Queued(socket) | Self::Shared(socket, _) => socket.get_ref(),
+            Self::Lent(socket, _) => socket,
+        }
     }
 
     fn to_send(&self) -> ToSend<'_> {
@@ -46,7 +48,11 @@ impl<'a> Outgoing<'a> {
 
     /// What.
     pub(super) fn bytes(&self) -> &[u8] {
-        self.shared.or_else(|| self.socket.queued()).unwrap_or_default()
+        match self {
+            Self::Queued(socket) => socket.queued().unwrap_or_default(),
+            Self::Shared(_, bytes) => bytes,
+            Self::Lent(_, bytes) => bytes,
+        }
     }
 }
 
