@@ -38,6 +38,11 @@ pub(crate) trait Talk: Unpin + 'static {
         None
     }
 
+    /// Whether there is certainly nothing to flush.
+    fn is_flushed(&self) -> bool {
+        false
+    }
+
     /// So much of what was staged has left.
     fn staged(&mut self, _count: usize) {}
 

@@ -138,6 +138,10 @@ impl<F: Framing + Send + 'static> Talk for End<F> {
         self.pipe.lock().stage()
     }
 
+    fn is_flushed(&self) -> bool {
+        self.pipe.lock().is_flushed()
+    }
+
     fn staged(&mut self, count: usize) {
         self.pipe.lock().staged(count);
     }

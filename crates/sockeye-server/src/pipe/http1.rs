@@ -38,6 +38,8 @@ const MAX_SCRATCH: usize = 64 * 1024;
 thread_local! {
     /// For what is written at once, so that a delivery takes no memory.
     static SCRATCH: RefCell<BytesMut> = RefCell::new(BytesMut::new());
+    /// The last that was put together for several, and what of.
+    static LAST: RefCell<Option<(Bytes, Bytes)>> = const { RefCell::new(None) };
 }
 
 /// Reads what is left of a request, and carries it out. With the answer comes what was read beyond the request; `None` if not
@@ -276,6 +278,21 @@ pub(super) fn with_chunk<T>(bytes: &[u8], with: impl FnOnce(&[u8]) -> T) -> T {
     with_scratch(|scratch| {
         chunk(bytes, scratch);
         with(scratch)
+    })
+}
+
+/// The same in memory of its own. What one after the other is told of is put together once.
+pub(super) fn shared_chunk(bytes: &Bytes) -> Bytes {
+    LAST.with_borrow_mut(|last| {
+        if let Some((of, chunk)) = last
+            && (of.as_ptr(), of.len()) == (bytes.as_ptr(), bytes.len())
+        {
+            return chunk.clone();
+        }
+        let chunk = with_chunk(bytes, Bytes::copy_from_slice);
+        // As long as it is kept, nothing else can have its address.
+        *last = (bytes.len() <= MAX_SCRATCH).then(|| (bytes.clone(), chunk.clone()));
+        chunk
     })
 }
 

@@ -23,7 +23,7 @@ use sockeye_pipe::{
 };
 use tokio::{net::TcpStream, sync::Notify, time::sleep};
 
-use super::http1::{ROOM, with_chunk};
+use super::http1::{ROOM, shared_chunk, with_chunk};
 use crate::worker::send;
 
 /// A conversation, wherever it is used from.
@@ -273,6 +273,11 @@ impl<F: Framing> State<F> {
         self.is_unflushed = true;
     }
 
+    /// Whether nothing was queued since it was written, or somebody was told to write it.
+    pub(super) fn is_flushed(&self) -> bool {
+        !self.is_unflushed
+    }
+
     /// Has what is queued written.
     pub(super) fn flush(&mut self) {
         if !std::mem::take(&mut self.is_unflushed) || self.write() {
@@ -314,7 +319,7 @@ impl<F: Framing> State<F> {
         match self.conversation.poll_output(loan.of, now(), ROOM) {
             Output::Wait => None,
             Output::Write(bytes) => {
-                loan.rest = with_chunk(&bytes, Bytes::copy_from_slice);
+                loan.rest = shared_chunk(&bytes);
                 (loan.is_idle, loan.is_staged) = (false, true);
                 Some((Arc::clone(&loan.socket), loan.rest.clone()))
             }
@@ -331,6 +336,9 @@ impl<F: Framing> State<F> {
         loan.is_staged = false;
         loan.rest.advance(count.min(loan.rest.len()));
         loan.is_idle = loan.rest.is_empty();
+        if loan.is_idle && self.conversation.is_open() && self.conversation.buffered_amount() == 0 {
+            self.is_unflushed = false;
+        }
         if std::mem::take(&mut loan.was_asked) {
             self.wake_writers();
         }

@@ -253,7 +253,9 @@ impl<S: Talk, D: Dialect> Outlet for Session<S, D> {
     fn flush(&self) -> bool {
         let mut line = self.line.borrow_mut();
         line.is_unflushed = false;
-        line.write();
+        if !line.socket.is_flushed() {
+            line.write();
+        }
         line.stage != Stage::Leaving
             && !line.is_full
             && line.socket.bare().is_some_and(|socket| socket.buffered_amount() == 0)
