@@ -179,7 +179,8 @@ export class Connection {
     /** @type {Attempt} */
     const attempt = { socket: undefined, deadline: undefined, openSince: undefined, bye: undefined };
     this.#attempt = attempt;
-    attempt.deadline = setTimeout(() => this.#lost({ code: 1006, reason: 'no answer in time' }), CONNECT_DEADLINE_MS);
+    const tooLate = { code: 1006, reason: 'no answer in time' };
+    attempt.deadline = setTimeout(() => this.#ended(attempt.socket?.verdict ?? tooLate), CONNECT_DEADLINE_MS);
     this.#enter({ name: 'connecting' });
     if (this.#attempt !== attempt) return;
     if (this.#token === undefined && this.#options.getToken) this.#dialWithToken(attempt);
@@ -218,10 +219,13 @@ export class Connection {
     };
     socket.onopen = ifCurrent(() => this.#greet(attempt));
     socket.onmessage = ifCurrent((event) => this.#heard(attempt, event.data));
-    socket.onclose = ifCurrent((/** @type {CloseEventLike} */ { code, reason, retryAfter }) => {
-      this.#askedToWait(readPause(retryAfter) ?? 0);
-      this.#lost({ code, reason });
-    });
+    socket.onclose = ifCurrent((/** @type {CloseEventLike} */ close) => this.#ended(close));
+  }
+
+  /** @param {CloseEventLike} close */
+  #ended({ code, reason, retryAfter }) {
+    this.#askedToWait(readPause(retryAfter) ?? 0);
+    this.#lost({ code, reason });
   }
 
   /**

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { mock, test } from 'node:test';
-import { FakeSocket, greet, pass, settle, world } from './world.js';
+import { FakeSocket, greet, pass, pause, settle, world } from './world.js';
 
 /** @typedef {import('../sockeye.js').ConnectOptions} ConnectOptions */
 
@@ -52,8 +52,12 @@ class FakeStream {
 /** @param {import('node:test').TestContext} t @param {ConnectOptions} [options] */
 function roads(t, options) {
   FakeStream.all = [];
+  /** @type {string[]} */
+  const asked = [];
   mock.method(globalThis, 'fetch', async (/** @type {string} */ url, /** @type {RequestInit} */ { body } = {}) => {
-    if (new URL(url).pathname.endsWith('/stream')) return new FakeStream().response;
+    const { pathname } = new URL(url);
+    asked.push(pathname);
+    if (pathname === '/ws/stream') return new FakeStream().response;
     FakeStream.all.at(-1)?.commands.push(...(body ? JSON.parse(String(body)) : []));
     return new Response(null, { status: 204 });
   });
@@ -71,7 +75,7 @@ function roads(t, options) {
     await stream().greet();
     assert.equal(scene.client.transport, 'stream');
   };
-  return { ...scene, stream, down };
+  return { ...scene, stream, down, asked };
 }
 
 test('an upgrade that nobody answers is no reason to stop climbing', async (t) => {
@@ -91,3 +95,38 @@ test('an upgrade that nobody answers is no reason to stop climbing', async (t) =
   await pass(3_000);
   assert.equal(client.transport, 'websocket');
 });
+
+for (const [what, happens] of /** @type {[string, (stream: FakeStream) => void][]} */ ([
+  ['that nobody answers', (stream) => stream.unreachable()],
+  ['that is refused', (stream) => stream.refuse(429, { 'retry-after': '60' })],
+])) {
+  test(`a stream ${what} does not end the WebSocket that is still opening`, async (t) => {
+    const { client, count, socket, stream } = roads(t);
+    await pass(2_500);
+    happens(stream());
+    await pass(1_500);
+    assert.equal(socket().closedWith, undefined);
+    await greet(socket());
+    assert.equal(client.state.name, 'open');
+    assert.equal(client.transport, 'websocket');
+    assert.deepEqual([count(), FakeStream.all.length], [1, 1], 'in one attempt');
+  });
+}
+
+for (const [how, ends] of /** @type {[string, (socket: FakeSocket) => unknown][]} */ ([
+  ['is refused as well', (socket) => socket.drop()],
+  ['never opens', () => pass(3_500)],
+])) {
+  test(`a refused stream ends the search, and its word is kept when the WebSocket ${how}`, async (t) => {
+    const { client, states, socket, stream, asked } = roads(t, { transports: ['websocket', 'stream', 'poll'] });
+    await pass(2_500);
+    stream().refuse(429, { 'retry-after': '60' });
+    await pass(4_000);
+    assert.deepEqual(states, ['connecting'], 'the WebSocket may open yet');
+    await ends(socket());
+    await settle();
+    assert.ok(client.state.name === 'waiting' && client.state.close.reason.includes('429'), JSON.stringify(client.state));
+    assert.ok(pause(client) > 50_000, 'as long as it was asked to');
+    assert.deepEqual(asked, ['/ws/stream']);
+  });
+}
