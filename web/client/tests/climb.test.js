@@ -5,6 +5,7 @@ import { mock, test } from 'node:test';
 import { FakeSocket, greet, pass, pause, settle, world } from './world.js';
 
 /** @typedef {import('../sockeye.js').ConnectOptions} ConnectOptions */
+/** @typedef {import('../sockeye.js').Client} Client */
 
 /** The server's end of a conversation over HTTP. */
 class FakeStream {
@@ -58,7 +59,7 @@ function roads(t, options) {
     const { pathname } = new URL(url);
     asked.push(pathname);
     if (pathname === '/ws/stream') return new FakeStream().response;
-    FakeStream.all.at(-1)?.commands.push(...(body ? JSON.parse(String(body)) : []));
+    FakeStream.all.at(-1)?.commands.push(...(body ? JSON.parse(String(body)).flat() : []));
     return new Response(null, { status: 204 });
   });
   const scene = world(t, { transports: ['websocket', 'stream'], ...options });
@@ -94,6 +95,55 @@ test('an upgrade that nobody answers is no reason to stop climbing', async (t) =
   await greet(socket(), { session: 's2' });
   await pass(3_000);
   assert.equal(client.transport, 'websocket');
+});
+
+/** @type {[string, (client: Client) => Promise<unknown>, object][]} */
+const ONCE = [
+  ['a call', (client) => client.call('slow', undefined, { timeout: 60_000 }), { data: 7 }],
+  ['a refresh', (client) => client.refresh('token'), {}],
+  ['a publication without retry', (client) => client.publish('chat:lobby', 'hello', { retry: false }), {}],
+];
+
+for (const [what, ask, ok] of ONCE) {
+  test(`on its way, ${what} is not cut off by a better transport`, async (t) => {
+    const { client, socket, stream, down } = roads(t, { timeout: 60_000 });
+    await down();
+    await pass(30_000);
+    const answer = ask(client);
+    await greet(socket(), { session: 's2' });
+    await pass(3_000);
+    await pass(5_000);
+    await pass(10_000);
+    assert.equal(client.transport, 'stream', 'it waits');
+    stream().say({ id: stream().commands[0]?.id, ok });
+    await answer;
+    await settle();
+    assert.equal(client.transport, 'websocket');
+    assert.equal(socket().closedWith, undefined);
+    assert.deepEqual(socket().take(), [], 'it is not asked twice');
+  });
+}
+
+test('what is asked again does not keep a better transport waiting for longer than 5 s', async (t) => {
+  const { client, socket, stream, down } = roads(t, { timeout: 60_000 });
+  await down();
+  await pass(30_000);
+  const call = client.call('slow');
+  const history = client.history('chat:lobby');
+  const published = client.publish('chat:lobby', 'hello');
+  await greet(socket(), { session: 's2' });
+  await pass(3_000);
+  stream().say({ id: stream().commands[0]?.id, ok: { data: 7 } });
+  assert.equal(await call, 7);
+  await pass(4_999);
+  assert.equal(client.transport, 'stream');
+  await pass(1);
+  assert.equal(client.transport, 'websocket');
+  const [first, second, ...more] = socket().take();
+  assert.deepEqual([first?.history, second?.publish, more.length], ['chat:lobby', 'chat:lobby', 0]);
+  socket().say({ id: first?.id, ok: { epoch: 'e', offset: 0, items: [], more: false } }, { id: second?.id, ok: { epoch: 'e', offset: 1 } });
+  assert.equal((await history).more, false);
+  assert.deepEqual(await published, { epoch: 'e', offset: 1 });
 });
 
 for (const [what, happens] of /** @type {[string, (stream: FakeStream) => void][]} */ ([
