@@ -96,7 +96,7 @@ export class Client extends Emitter {
 
   /** @type {Api.Client['call']} */
   async call(method, data, { timeout } = {}) {
-    return (await this.#request({ call: method, data }, { timeout })).data;
+    return (await this.#request({ call: method, data }, { timeout, once: true })).data;
   }
 
   /** @type {Api.Client['refresh']} */
@@ -108,7 +108,7 @@ export class Client extends Emitter {
     this.#connection.close(undefined);
   }
 
-  /** @param {object} command @param {{ timeout?: number | undefined, again?: boolean }} options */
+  /** @param {object} command @param {{ timeout?: number | undefined, again?: boolean, once?: boolean }} options */
   #request(command, options) {
     if (this.#connection.waiting >= COMMANDS_LIMIT) throw new SockeyeError('limit', `${COMMANDS_LIMIT} commands wait for an answer`);
     return this.#connection.request(command, options);

@@ -68,8 +68,9 @@ export class Climb {
     const dial = this.#ladder.climb();
     this.#dial = dial;
     const over = (/** @type {() => void} */ then) => {
-      clearTimeout(this.#timer);
+      // One that was given up is told of its end as well, when the timer is the next pause already.
       if (this.#dial !== dial) return;
+      clearTimeout(this.#timer);
       this.#dial = undefined;
       then();
     };

@@ -21,6 +21,7 @@ import { watchPage } from './page.js';
  * @typedef {object} Command one that waits for a connection or for its reply
  * @property {string} body
  * @property {boolean} again harmless to ask on the next connection if this one did not answer
+ * @property {boolean} once nobody asks it a second time: lost, it has failed, and whether it took effect is not known
  * @property {number | undefined} id while it is on its way
  * @property {Timer} timer
  * @property {Done} done
@@ -79,7 +80,11 @@ export class Connection {
   #quiet;
   #ladder;
   #climb;
-  /** A better connection, which takes over when nothing is on its way on this one. @type {{ dial: Dial, greeting: Json, timer: Timer } | undefined} */
+  /**
+   * A better connection, which takes over when nothing is on its way on this one; when that takes too long, when nothing is that would
+   * fail by it.
+   * @type {{ dial: Dial, greeting: Json, timer: Timer, isLate: boolean } | undefined}
+   */
   #better;
 
   /** @param {string | { readonly href: string }} url @param {ConnectOptions} options @param {Handlers} handlers */
@@ -131,7 +136,7 @@ export class Connection {
   }
 
   /**
-   * @param {object | string} command @param {{ timeout?: number | undefined, again?: boolean }} [options]
+   * @param {object | string} command @param {{ timeout?: number | undefined, again?: boolean, once?: boolean }} [options]
    * @returns {Promise<Json>}
    */
   request(command, options) {
@@ -143,12 +148,12 @@ export class Connection {
   /**
    * Now if open, else as soon as it is. `done` is called in the same turn in which the reply is read, before what follows it.
    * @param {object | string} command or its text without the first brace
-   * @param {{ timeout?: number | undefined, again?: boolean }} options
+   * @param {{ timeout?: number | undefined, again?: boolean, once?: boolean }} options
    * @param {Done} done
    */
-  send(command, { timeout = this.#options.timeout ?? TIMEOUT_MS, again = false }, done) {
+  send(command, { timeout = this.#options.timeout ?? TIMEOUT_MS, again = false, once = false }, done) {
     if (this.#state.name === 'closed') return done(new SockeyeError('closed'), {});
-    const waiting = this.#register(command, timeout, again, done);
+    const waiting = this.#register(command, timeout, { again, once }, done);
     if (this.#state.name === 'open') this.#transmit(waiting);
   }
 
@@ -166,7 +171,7 @@ export class Connection {
   /** @param {string} token */
   async refresh(token) {
     this.#token = token;
-    if (this.#state.name === 'open') await this.request({ refresh: { token } });
+    if (this.#state.name === 'open') await this.request({ refresh: { token } }, { once: true });
   }
 
   // One attempt after the other.
@@ -179,7 +184,8 @@ export class Connection {
     /** @type {Attempt} */
     const attempt = { socket: undefined, deadline: undefined, openSince: undefined, bye: undefined };
     this.#attempt = attempt;
-    attempt.deadline = setTimeout(() => this.#lost({ code: 1006, reason: 'no answer in time' }), CONNECT_DEADLINE_MS);
+    const tooLate = { code: 1006, reason: 'no answer in time' };
+    attempt.deadline = setTimeout(() => this.#ended(attempt.socket?.verdict ?? tooLate), CONNECT_DEADLINE_MS);
     this.#enter({ name: 'connecting' });
     if (this.#attempt !== attempt) return;
     if (this.#token === undefined && this.#options.getToken) this.#dialWithToken(attempt);
@@ -218,10 +224,13 @@ export class Connection {
     };
     socket.onopen = ifCurrent(() => this.#greet(attempt));
     socket.onmessage = ifCurrent((event) => this.#heard(attempt, event.data));
-    socket.onclose = ifCurrent((/** @type {CloseEventLike} */ { code, reason, retryAfter }) => {
-      this.#askedToWait(readPause(retryAfter) ?? 0);
-      this.#lost({ code, reason });
-    });
+    socket.onclose = ifCurrent((/** @type {CloseEventLike} */ close) => this.#ended(close));
+  }
+
+  /** @param {CloseEventLike} close */
+  #ended({ code, reason, retryAfter }) {
+    this.#askedToWait(readPause(retryAfter) ?? 0);
+    this.#lost({ code, reason });
   }
 
   /**
@@ -229,7 +238,7 @@ export class Connection {
    * @param {Attempt} attempt
    */
   #greet(attempt) {
-    const command = this.#register(this.#hello(), CONNECT_DEADLINE_MS, false, (error, ok) => {
+    const command = this.#register(this.#hello(), CONNECT_DEADLINE_MS, { again: false, once: false }, (error, ok) => {
       if (this.#attempt !== attempt) return;
       if (error) this.#refused(error);
       else this.#greeted(attempt, ok);
@@ -271,14 +280,25 @@ export class Connection {
 
   /** @param {Dial} dial @param {Json} greeting */
   #climbed(dial, greeting) {
-    const timer = setTimeout(() => this.#switch(), SWITCH_WITHIN_MS);
-    this.#better = { dial, greeting, timer };
+    const timer = setTimeout(() => {
+      better.isLate = true;
+      this.#switchIfQuiet();
+    }, SWITCH_WITHIN_MS);
+    const better = { dial, greeting, timer, isLate: false };
+    this.#better = better;
     dial.onclose = () => {
       if (this.#better?.dial !== dial) return;
       this.#leaveBetter();
       this.#climb.start();
     };
-    if (this.#sent.size === 0) this.#switch();
+    this.#switchIfQuiet();
+  }
+
+  /** What is asked once only ends in its own time: the connection that it is on is as good as ever. */
+  #switchIfQuiet() {
+    if (!this.#better) return;
+    const { isLate } = this.#better;
+    if ([...this.#sent.values()].every(({ once }) => isLate && !once)) this.#switch();
   }
 
   #leaveBetter() {
@@ -369,12 +389,12 @@ export class Connection {
 
   // Commands and replies.
 
-  /** @param {object | string} command @param {number} timeout @param {boolean} again @param {Done} done */
-  #register(command, timeout, again, done) {
+  /** @param {object | string} command @param {number} timeout @param {{ again: boolean, once: boolean }} kind @param {Done} done */
+  #register(command, timeout, { again, once }, done) {
     const body = typeof command === 'string' ? command : encode(command);
     const timer = setTimeout(() => this.#finish(waiting, new SockeyeError('timeout', 'no reply')), timeout);
     /** @type {Command} */
-    const waiting = { body, again, id: undefined, timer, done };
+    const waiting = { body, again, once, id: undefined, timer, done };
     this.#commands.add(waiting);
     return waiting;
   }
@@ -392,7 +412,7 @@ export class Connection {
     if (command.id !== undefined) this.#sent.delete(command.id);
     clearTimeout(command.timer);
     command.done(error, ok);
-    if (this.#better && this.#sent.size === 0) this.#switch();
+    this.#switchIfQuiet();
   }
 
   /** What is written in one turn leaves together. @param {string} text */

@@ -226,9 +226,8 @@ export class Conversation {
     const body = `[${(this.#isJson ? batch : batch.map((text) => JSON.stringify(text))).join()}]`;
     const started = Date.now();
     for (let failures = 0; this.#state === 'open'; failures++) {
-      const answer = await this.#post(url, body);
-      if (answer?.ok) return true;
-      const bad = answer && (await refusal(answer));
+      const bad = await this.#post(url, body);
+      if (bad === 'taken') return true;
       if (bad && !MAY_PASS.has(bad.status)) {
         this.#fail({ code: bad.status === 413 ? 1009 : 1006, reason: bad.message }, true);
         break;
@@ -242,14 +241,18 @@ export class Conversation {
     return false;
   }
 
-  /** @param {string} url @param {string} body @returns {Promise<Response | undefined>} nothing if nobody answered */
+  /**
+   * The deadline is for all of it: what a refusal says may stall where its status did not.
+   * @param {string} url @param {string} body @returns {Promise<'taken' | BadAnswer | undefined>} nothing if nobody answered
+   */
   async #post(url, body) {
     const limit = new AbortController();
     const stop = () => limit.abort();
     const timer = setTimeout(stop, POST_DEADLINE_MS);
     this.#life.signal.addEventListener('abort', stop);
     try {
-      return await fetch(url, { method: 'POST', body, signal: limit.signal, cache: 'no-store' });
+      const answer = await fetch(url, { method: 'POST', body, signal: limit.signal, cache: 'no-store' });
+      return answer.ok ? 'taken' : await refusal(answer);
     } catch {
       return undefined;
     } finally {

@@ -9,7 +9,8 @@
  *   or when one opened and never said a word.
  *
  * It stays where it is, when the server itself says no (401, 403, 429, 503 with its JSON, a Close with a code), and when nobody answers at
- * all: that is an outage. A transport that has held has two attempts alone before the others are tried. Up it goes by `climb`.
+ * all: that is an outage. Then nothing more is tried; but what is opening may still open, since the two ways need not be one. A transport
+ * that has held has two attempts alone before the others are tried. Up it goes by `climb`.
  */
 
 import { CUTS_LIMIT, CUT_WITHIN_MS, FALLBACK_AFTER_MS, PATIENCE, PROTOCOL, STABLE_AFTER_MS } from './limits.js';
@@ -140,6 +141,8 @@ export class Dial {
   #report;
   /** @type {Map<Transport, WebSocketLike>} those that are trying */
   #trying = new Map();
+  /** Why nothing else is tried: the server's own word, or that nobody answers. @type {CloseEventLike | undefined} */
+  #verdict;
   /** @type {{ name: Transport, socket: WebSocketLike, since: number, hasHeard: boolean } | undefined} */
   #winner;
   /** @type {Timer | undefined} */
@@ -156,6 +159,11 @@ export class Dial {
   /** The one that opened. */
   get transport() {
     return this.#winner?.name;
+  }
+
+  /** What was said of all of them, while none of them has opened. */
+  get verdict() {
+    return this.#winner ? undefined : this.#verdict;
   }
 
   get bufferedAmount() {
@@ -193,7 +201,7 @@ export class Dial {
   #next(close) {
     clearTimeout(this.#timer);
     const name = this.#rungs.shift();
-    if (!name) return this.#trying.size === 0 ? this.#fail(close) : undefined;
+    if (!name) return this.#trying.size === 0 ? this.#fail(this.#verdict ?? close) : undefined;
     if (this.#rungs.length > 0) this.#timer = setTimeout(() => this.#next(close), FALLBACK_AFTER_MS);
     /** @type {WebSocketLike} */
     let socket;
@@ -236,9 +244,13 @@ export class Dial {
       this.#finish();
       this.onclose?.(close);
     } else if (this.#trying.delete(name) && !this.#isOver) {
-      // Of the server's own word there is no appeal; and where nobody answers, nobody answers the others.
-      if (close.verdict === 'refused' || close.verdict === 'unreachable') this.#fail(close);
-      else this.#next(close);
+      // Of the server's own word there is no appeal; and where nobody answers, nobody answers the others. But one that is
+      // opening was answered already, perhaps: where only its path leads to the server, or only conversations were too many.
+      if (close.verdict === 'refused' || close.verdict === 'unreachable') {
+        this.#verdict = close;
+        this.#rungs = [];
+      }
+      this.#next(close);
     }
   }
 

@@ -64,7 +64,7 @@ export const CLIMB_CAP_MS = 600_000;
 export const HURRY_MS = 1_000;
 /** A better transport has to hold this long beside the present one before it takes over. */
 export const PROVE_MS = CUT_WITHIN_MS;
-/** How long it waits for a moment in which no command is on its way. */
+/** How long it waits for a moment in which no command is on its way; then, for one in which none is that is asked once only. */
 export const SWITCH_WITHIN_MS = 5_000;
 
 // Conversations over HTTP.

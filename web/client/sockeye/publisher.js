@@ -121,7 +121,7 @@ export class Publisher {
     if (Date.now() - entry.firstSent >= RETRY_WINDOW_MS) return this.#giveUp(entry);
     entry.timer ??= setTimeout(() => this.#giveUp(entry), RETRY_WINDOW_MS);
     try {
-      const ok = await this.#connection.request(entry.body);
+      const ok = await this.#connection.request(entry.body, { once: !entry.retry });
       this.#settle(entry, undefined, readPosition(ok));
     } catch (thrown) {
       const error = /** @type {SockeyeError} */ (thrown);

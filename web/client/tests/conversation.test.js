@@ -155,6 +155,25 @@ test('more than may wait to be sent is the end of it', async (t) => {
   assert.equal(conversation.bufferedAmount, 0);
 });
 
+for (const [status, close] of /** @type {const} */ ([
+  [403, { code: 1006, reason: 'HTTP 403' }],
+  [503, { code: 1006, reason: 'what is sent does not arrive', verdict: 'cut' }],
+])) {
+  test(`a POST refused with ${status} in a body that stalls is given up in time`, async (t) => {
+    const { conversation, open, closes } = scene(t);
+    open();
+    mock.method(globalThis, 'fetch', async (/** @type {string} */ _, /** @type {RequestInit} */ { signal } = {}) => new Response(
+      new ReadableStream({ start: (body) => signal?.addEventListener('abort', () => body.error(signal.reason)) }),
+      { status },
+    ));
+    conversation.send('{"n":1}');
+    await pass(9_999);
+    assert.deepEqual(closes, []);
+    await pass(1);
+    assert.deepEqual(closes, [close]);
+  });
+}
+
 test('a farewell with a code is handed on', async (t) => {
   const { last, open, closes, posts } = scene(t);
   open();

@@ -1,0 +1,182 @@
+/** Down to a stream and back up, in time that passes when the test says so; the server on both roads is the test. */
+
+import assert from 'node:assert/strict';
+import { mock, test } from 'node:test';
+import { FakeSocket, greet, pass, pause, settle, world } from './world.js';
+
+/** @typedef {import('../sockeye.js').ConnectOptions} ConnectOptions */
+/** @typedef {import('../sockeye.js').Client} Client */
+
+/** The server's end of a conversation over HTTP. */
+class FakeStream {
+  /** @type {(response: Response | PromiseLike<never>) => void} */
+  #answer = () => {};
+  /** @type {ReadableStreamDefaultController<Uint8Array> | undefined} */
+  #body;
+  /** @type {FakeStream[]} */
+  static all = [];
+  /** Commands that came by POST. @type {Record<string, any>[]} */
+  commands = [];
+
+  constructor() {
+    this.response = new Promise((resolve) => (this.#answer = resolve));
+    FakeStream.all.push(this);
+  }
+
+  /** It opens, and what the client says first is answered. */
+  async greet() {
+    this.#answer(new Response(new ReadableStream({ start: (body) => void (this.#body = body) })));
+    await settle();
+    this.say({ open: { id: 'abc', heartbeat_ms: 3_600_000 } });
+    await settle();
+    const hello = this.commands.shift();
+    assert.ok(hello?.connect);
+    this.say({ id: hello.id, ok: { session: 's1' } });
+    await settle();
+  }
+
+  /** @param {object} object */
+  say(object) {
+    this.#body?.enqueue(new TextEncoder().encode(`${JSON.stringify(object)}\n`));
+  }
+
+  /** @param {number} status @param {Record<string, string>} [headers] */
+  refuse(status, headers = {}) {
+    this.#answer(new Response('{"error":{"code":"rate_limited","message":"later"}}', { status, headers }));
+  }
+
+  unreachable() {
+    this.#answer(Promise.reject(new TypeError('network')));
+  }
+}
+
+/** @param {import('node:test').TestContext} t @param {ConnectOptions} [options] */
+function roads(t, options) {
+  FakeStream.all = [];
+  /** @type {string[]} */
+  const asked = [];
+  mock.method(globalThis, 'fetch', async (/** @type {string} */ url, /** @type {RequestInit} */ { body } = {}) => {
+    const { pathname } = new URL(url);
+    asked.push(pathname);
+    if (pathname === '/ws/stream') return new FakeStream().response;
+    FakeStream.all.at(-1)?.commands.push(...(body ? JSON.parse(String(body)).flat() : []));
+    return new Response(null, { status: 204 });
+  });
+  const scene = world(t, { transports: ['websocket', 'stream'], ...options });
+  const stream = () => {
+    const last = FakeStream.all.at(-1);
+    assert.ok(last);
+    return last;
+  };
+  /** The upgrade is refused, the stream opens. */
+  const down = async () => {
+    await settle();
+    scene.socket().drop();
+    await settle();
+    await stream().greet();
+    assert.equal(scene.client.transport, 'stream');
+  };
+  return { ...scene, stream, down, asked };
+}
+
+test('an upgrade that nobody answers is no reason to stop climbing', async (t) => {
+  const { client, count, socket, down } = roads(t);
+  await down();
+  // After 30 s the first; it is given 13 s, and then the pause is twice as long.
+  for (const [before, pauseMs] of /** @type {const} */ ([[1, 30_000], [2, 60_000], [3, 120_000]])) {
+    await pass(pauseMs - 1);
+    assert.equal(count(), before);
+    await pass(1);
+    assert.equal(count(), before + 1, `tried after ${pauseMs} ms`);
+    await pass(13_000);
+    assert.equal(socket().closedWith, 1000, 'given up');
+  }
+  await pass(240_000);
+  await greet(socket(), { session: 's2' });
+  await pass(3_000);
+  assert.equal(client.transport, 'websocket');
+});
+
+/** @type {[string, (client: Client) => Promise<unknown>, object][]} */
+const ONCE = [
+  ['a call', (client) => client.call('slow', undefined, { timeout: 60_000 }), { data: 7 }],
+  ['a refresh', (client) => client.refresh('token'), {}],
+  ['a publication without retry', (client) => client.publish('chat:lobby', 'hello', { retry: false }), {}],
+];
+
+for (const [what, ask, ok] of ONCE) {
+  test(`on its way, ${what} is not cut off by a better transport`, async (t) => {
+    const { client, socket, stream, down } = roads(t, { timeout: 60_000 });
+    await down();
+    await pass(30_000);
+    const answer = ask(client);
+    await greet(socket(), { session: 's2' });
+    await pass(3_000);
+    await pass(5_000);
+    await pass(10_000);
+    assert.equal(client.transport, 'stream', 'it waits');
+    stream().say({ id: stream().commands[0]?.id, ok });
+    await answer;
+    await settle();
+    assert.equal(client.transport, 'websocket');
+    assert.equal(socket().closedWith, undefined);
+    assert.deepEqual(socket().take(), [], 'it is not asked twice');
+  });
+}
+
+test('what is asked again does not keep a better transport waiting for longer than 5 s', async (t) => {
+  const { client, socket, stream, down } = roads(t, { timeout: 60_000 });
+  await down();
+  await pass(30_000);
+  const call = client.call('slow');
+  const history = client.history('chat:lobby');
+  const published = client.publish('chat:lobby', 'hello');
+  await greet(socket(), { session: 's2' });
+  await pass(3_000);
+  stream().say({ id: stream().commands[0]?.id, ok: { data: 7 } });
+  assert.equal(await call, 7);
+  await pass(4_999);
+  assert.equal(client.transport, 'stream');
+  await pass(1);
+  assert.equal(client.transport, 'websocket');
+  const [first, second, ...more] = socket().take();
+  assert.deepEqual([first?.history, second?.publish, more.length], ['chat:lobby', 'chat:lobby', 0]);
+  socket().say({ id: first?.id, ok: { epoch: 'e', offset: 0, items: [], more: false } }, { id: second?.id, ok: { epoch: 'e', offset: 1 } });
+  assert.equal((await history).more, false);
+  assert.deepEqual(await published, { epoch: 'e', offset: 1 });
+});
+
+for (const [what, happens] of /** @type {[string, (stream: FakeStream) => void][]} */ ([
+  ['that nobody answers', (stream) => stream.unreachable()],
+  ['that is refused', (stream) => stream.refuse(429, { 'retry-after': '60' })],
+])) {
+  test(`a stream ${what} does not end the WebSocket that is still opening`, async (t) => {
+    const { client, count, socket, stream } = roads(t);
+    await pass(2_500);
+    happens(stream());
+    await pass(1_500);
+    assert.equal(socket().closedWith, undefined);
+    await greet(socket());
+    assert.equal(client.state.name, 'open');
+    assert.equal(client.transport, 'websocket');
+    assert.deepEqual([count(), FakeStream.all.length], [1, 1], 'in one attempt');
+  });
+}
+
+for (const [how, ends] of /** @type {[string, (socket: FakeSocket) => unknown][]} */ ([
+  ['is refused as well', (socket) => socket.drop()],
+  ['never opens', () => pass(3_500)],
+])) {
+  test(`a refused stream ends the search, and its word is kept when the WebSocket ${how}`, async (t) => {
+    const { client, states, socket, stream, asked } = roads(t, { transports: ['websocket', 'stream', 'poll'] });
+    await pass(2_500);
+    stream().refuse(429, { 'retry-after': '60' });
+    await pass(4_000);
+    assert.deepEqual(states, ['connecting'], 'the WebSocket may open yet');
+    await ends(socket());
+    await settle();
+    assert.ok(client.state.name === 'waiting' && client.state.close.reason.includes('429'), JSON.stringify(client.state));
+    assert.ok(pause(client) > 50_000, 'as long as it was asked to');
+    assert.deepEqual(asked, ['/ws/stream']);
+  });
+}
