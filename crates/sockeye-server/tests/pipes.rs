@@ -514,7 +514,7 @@ async fn a_server_without_them_has_no_such_paths() {
     let mut options = options(Site::Server);
     options.pipes.enabled = false;
     let server = Running::start(&options);
-    for path in ["/ws/stream", "/ws/poll", "/echo/events"] {
+    for path in ["/ws/stream", "/ws/poll", "/echo/events", "/sse?channel=a"] {
         assert_status(&server.ask(get(path, "Connection: close\r\n")).await, 404);
     }
 }
