@@ -18,6 +18,9 @@ pub struct Limits {
     pub max_guesses: u32,
     /// One minute.
     pub guess_window: Duration,
+    /// Whether who has been wrong too often is not heard with a right name either, as a bound of guesses is for names that
+    /// can be guessed; yes. With secret ones it only keeps away others of the same binding.
+    pub stops_guessers: bool,
 }
 
 /// Conversations by name, whose they are, and when the next of them has something to do.
@@ -68,7 +71,7 @@ pub enum Missing {
     Unknown,
     /// It is somebody else's.
     Theirs,
-    /// Whoever asks has been wrong too often; it was not looked for.
+    /// Whoever asks has been wrong too often; what else there is to say is not said.
     TooManyGuesses,
 }
 
@@ -85,7 +88,13 @@ pub enum OpenError {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_open: 100_000, max_open_of_binding: 100, max_guesses: 60, guess_window: Duration::from_secs(60) }
+        Self {
+            max_open: 100_000,
+            max_open_of_binding: 100,
+            max_guesses: 60,
+            guess_window: Duration::from_secs(60),
+            stops_guessers: true,
+        }
     }
 }
 
@@ -130,7 +139,8 @@ impl<K: Clone + Eq + Hash + Ord, T> Conversations<K, T> {
     /// # Errors
     /// There is none, or none for this binding.
     pub fn find(&mut self, now: Instant, name: &K, binding: &Binding) -> Result<&mut T, Missing> {
-        if !binding.is_many() && self.guesses.are_too_many(now, binding, &self.limits) {
+        let is_guesser = !binding.is_many() && self.guesses.are_too_many(now, binding, &self.limits);
+        if is_guesser && self.limits.stops_guessers {
             return Err(Missing::TooManyGuesses);
         }
         // Looked up twice, since a reference that is returned on one path is borrowed on all.
@@ -141,7 +151,7 @@ impl<K: Clone + Eq + Hash + Ord, T> Conversations<K, T> {
         };
         if let Some(missing) = missing {
             self.guesses.count(binding);
-            return Err(missing);
+            return Err(if is_guesser { Missing::TooManyGuesses } else { missing });
         }
         self.entries.get_mut(name).map(|entry| &mut entry.value).ok_or(Missing::Unknown)
     }

@@ -89,6 +89,17 @@ fn who_guesses_too_often_is_not_heard_for_a_while() {
     assert_eq!(all.find(later, &"a", &binding(1)).copied(), Ok(7));
 }
 
+/// Names that are secret are not guessed: who has one is let in, whatever others of its binding have tried.
+#[test]
+fn who_knows_a_secret_name_is_heard_whoever_guesses() {
+    let now = Instant::now();
+    let mut all = conversations(|limits| (limits.max_guesses, limits.stops_guessers) = (1, false));
+    all.open("a", binding(1), 7).unwrap();
+    assert_eq!(all.find(now, &"b", &binding(1)), Err(Missing::Unknown));
+    assert_eq!(all.find(now, &"b", &binding(1)), Err(Missing::TooManyGuesses));
+    assert_eq!(all.find(now, &"a", &binding(1)).copied(), Ok(7));
+}
+
 #[test]
 fn conversations_are_due_one_after_the_other() {
     let now = Instant::now();

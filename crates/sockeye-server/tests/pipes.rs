@@ -251,8 +251,9 @@ async fn nobody_finds_the_conversation_of_another() {
     assert_status(&server.ask(own).await, 204);
 }
 
+/// Nobody guesses 128 bits, so who is right has not guessed; another page, or another behind the same address, may have.
 #[tokio::test]
-async fn who_guesses_is_stopped_even_when_it_is_right() {
+async fn who_guesses_is_stopped_and_those_who_know_are_not() {
     let mut options = hub_options();
     options.admission.limit_loopback = true;
     (options.admission.per_address, options.admission.new_per_second) = (10_000, 10_000);
@@ -262,9 +263,35 @@ async fn who_guesses_is_stopped_even_when_it_is_right() {
         let guess = post(&format!("/ws/send?id={number:032x}"), "", "[]");
         assert_eq!(Http::to(&server).await.ask(guess).await, 404);
     }
-    let response = pipe.send("", "[]").await;
+    let guess = post(&format!("/ws/send?id={:032x}", 60), "Connection: close\r\n", "[]");
+    let response = server.ask(guess).await;
     assert_status(&response, 429);
     assert!(header(&response, "retry-after").is_some());
+    assert_status(&pipe.send("", "[]").await, 204);
+}
+
+/// Images of a page load without an `Origin`, and so do frames; browsers say that they are another's, though.
+#[tokio::test]
+async fn pages_that_do_not_say_their_origin_are_nobody_elses_pages() {
+    let mut options = hub_options();
+    options.origins = Some(OriginPolicy::same());
+    let server = Running::start(&options);
+    for path in ["/ws/stream", "/ws/events", "/ws/poll", "/ws/poll?id=0", "/sse?channel=a"] {
+        for site in ["cross-site", "same-site", "?"] {
+            let response = server.ask(get(path, &format!("Sec-Fetch-Site: {site}\r\nConnection: close\r\n"))).await;
+            assert_status(&response, 403);
+        }
+    }
+    for site in ["same-origin", "none"] {
+        let own = get("/ws/stream", &format!("Sec-Fetch-Site: {site}\r\n"));
+        assert_eq!(Http::to(&server).await.ask(own).await, 200, "{site}");
+    }
+    // Where all pages may, those are still somebody else.
+    let server = hub();
+    let pipe = Pipe::open(&server, "/ws").await;
+    let other = post(&format!("/ws/send?id={}", pipe.id), "Sec-Fetch-Site: cross-site\r\nConnection: close\r\n", "[]");
+    assert_status(&server.ask(other).await, 404);
+    assert!(pipe.is_there().await);
 }
 
 #[tokio::test]
