@@ -161,6 +161,7 @@ async fn pages_that_may_not_connect_open_nothing_and_say_nothing_by_any_transpor
         "Origin: null\r\n",
         "Sec-Fetch-Site: cross-site\r\n",
         "Sec-Fetch-Site: same-site\r\n",
+        "Origin: https://good.example\r\nOrigin: https://evil.example\r\n",
     ] {
         let more = format!("{who}{close}");
         for request in [

@@ -318,7 +318,9 @@ impl Found<'_, '_> {
     fn cors<B>(&self, request: &Request<B>) -> Cors {
         let (headers, uri) = (request.headers(), request.uri());
         let host = text(headers, &header::HOST).or(uri.authority().map(http::uri::Authority::as_str));
-        let origin = match headers.get(header::ORIGIN) {
+        let mut origins = headers.get_all(header::ORIGIN).into_iter();
+        let (origin, None) = (origins.next(), origins.next()) else { return Cors::Denied };
+        let origin = match origin {
             Some(origin) => Some(origin.to_str().unwrap_or("null")),
             None => is_from_elsewhere(headers).then_some("null"),
         };
