@@ -13,7 +13,7 @@ use crate::{api::Refused, dialect::ErrorCode};
 /// How long a browser remembers what it may ask for: a day, of which most take two hours.
 const PREFLIGHT_AGE: HeaderValue = HeaderValue::from_static("86400");
 /// Headers that pages of other origins may send.
-const ALLOWED_HEADERS: HeaderValue = HeaderValue::from_static("content-type, last-event-id");
+const ALLOWED_HEADERS: HeaderValue = HeaderValue::from_static("authorization, content-type, last-event-id");
 /// The origin of pages that are others, but not said which.
 const UNSAID: HeaderValue = HeaderValue::from_static("null");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
