@@ -12,7 +12,7 @@ use crate::Binding;
 pub struct Limits {
     /// Conversations in all; 100,000.
     pub max_open: usize,
-    /// Conversations of one binding; 100.
+    /// Conversations of one binding, or of all that are [counted as](Binding::counted_as) one; 100.
     pub max_open_of_binding: u32,
     /// Names that one binding may get wrong within [`guess_window`](Self::guess_window); 60.
     pub max_guesses: u32,
@@ -31,7 +31,7 @@ pub struct Limits {
 pub struct Conversations<K, T> {
     limits: Limits,
     entries: HashMap<K, Entry<T>>,
-    of_binding: BTreeMap<[u8; 32], u32>,
+    of_binding: BTreeMap<u64, u32>,
     due: BTreeSet<(Instant, K)>,
     guesses: Guesses,
 }
@@ -117,11 +117,11 @@ impl<K: Clone + Eq + Hash + Ord, T> Conversations<K, T> {
         if self.entries.len() >= self.limits.max_open {
             return Err(OpenError::TooMany);
         }
-        let of_binding = self.of_binding.get(&binding.digest()).copied().unwrap_or_default();
+        let of_binding = self.of_binding.get(&binding.count_digest()).copied().unwrap_or_default();
         if of_binding >= self.limits.max_open_of_binding && !binding.is_many() {
             return Err(OpenError::TooManyOfBinding);
         }
-        self.of_binding.insert(binding.digest(), of_binding.saturating_add(1));
+        self.of_binding.insert(binding.count_digest(), of_binding.saturating_add(1));
         Ok(&mut self.entries.entry(name).or_insert(Entry { binding, value, due: None }).value)
     }
 
@@ -195,7 +195,7 @@ impl<K: Clone + Eq + Hash + Ord, T> Conversations<K, T> {
     pub fn remove(&mut self, name: &K) -> Option<T> {
         self.schedule(name, None);
         let entry = self.entries.remove(name)?;
-        let digest = entry.binding.digest();
+        let digest = entry.binding.count_digest();
         match self.of_binding.get_mut(&digest) {
             Some(count) if *count > 1 => *count = count.saturating_sub(1),
             _ => drop(self.of_binding.remove(&digest)),
@@ -233,6 +233,6 @@ impl Guesses {
 }
 
 fn place(binding: &Binding) -> usize {
-    let [first, second, ..] = binding.digest();
+    let [first, second, ..] = binding.count_digest().to_be_bytes();
     usize::from(u16::from_be_bytes([first, second])).checked_rem(GUESS_COUNTS).unwrap_or_default()
 }

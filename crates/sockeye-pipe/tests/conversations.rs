@@ -76,6 +76,20 @@ fn there_are_so_many_in_all_and_of_each_binding() {
 }
 
 #[test]
+fn those_of_one_count_are_counted_together_and_are_not_the_same() {
+    let now = Instant::now();
+    let mut all = conversations(|limits| (limits.max_open_of_binding, limits.max_guesses) = (1, 2));
+    let [first, second] = [1, 2].map(|byte| binding(byte).counted_as(3));
+    all.open("a", first, 1).unwrap();
+    assert_eq!(all.open("b", second, 2), Err(OpenError::TooManyOfBinding));
+    assert_eq!(all.find(now, &"a", &second), Err(Missing::Theirs));
+    assert_eq!(all.find(now, &"b", &first), Err(Missing::Unknown));
+    assert_eq!(all.find(now, &"a", &second), Err(Missing::TooManyGuesses));
+    all.remove(&"a");
+    assert!(all.open("b", second, 2).is_ok());
+}
+
+#[test]
 fn who_guesses_too_often_is_not_heard_for_a_while() {
     let now = Instant::now();
     let mut all = conversations(|limits| limits.max_guesses = 3);

@@ -260,7 +260,7 @@ async fn who_guesses_is_stopped_and_those_who_know_are_not() {
     let server = Running::start(&options);
     let pipe = Pipe::open(&server, "/ws").await;
     for number in 0..60 {
-        let guess = post(&format!("/ws/send?id={number:032x}"), "", "[]");
+        let guess = post(&format!("/ws/send?id={number:032x}"), &format!("Origin: http://{number}.example\r\n"), "[]");
         assert_eq!(Http::to(&server).await.ask(guess).await, 404);
     }
     let guess = post(&format!("/ws/send?id={:032x}", 60), "Connection: close\r\n", "[]");
@@ -301,8 +301,10 @@ async fn an_address_has_so_many_conversations() {
     options.pipes.per_address = 2;
     let server = Running::start(&options);
     let _both = (Pipe::open(&server, "/ws").await, Pipe::open(&server, "/ws").await);
-    let response = server.ask(get("/ws/stream", "Connection: close\r\n")).await;
-    assert_status(&response, 429);
+    for (path, origin) in [("/ws/stream", "http://a"), ("/ws/stream", "http://b"), ("/echo/poll", "http://c")] {
+        let response = server.ask(get(path, &format!("Origin: {origin}\r\nConnection: close\r\n"))).await;
+        assert_status(&response, 429);
+    }
 }
 
 /// Attack line H7.

@@ -3,7 +3,7 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
-use siphasher::sip128::SipHasher13;
+use siphasher::sip128::{Hash128, SipHasher13};
 use sockeye::OriginPolicy;
 use sockeye_pipe::Binding;
 
@@ -40,12 +40,17 @@ impl Keys {
         // None of the parts has this byte.
         let text = [service.as_bytes(), address.as_bytes(), origin].join(&0);
         let mut digest = [0; 32];
-        for ((first, second), half) in self.0.into_iter().zip(digest.chunks_mut(16)) {
-            let hash = SipHasher13::new_with_keys(first, second).hash(&text);
-            half.copy_from_slice(&hash.as_bytes());
+        for (keys, half) in self.0.into_iter().zip(digest.chunks_mut(16)) {
+            half.copy_from_slice(&hash(keys, &text).as_bytes());
         }
-        if from.is_some() { Binding::new(digest) } else { Binding::of_many(digest) }
+        let binding = if from.is_some() { Binding::new(digest) } else { Binding::of_many(digest) };
+        // What stands in an `Origin` is anybody's choice but a browser's, and a place can be chosen by all.
+        binding.counted_as(hash(self.0[0], address.as_bytes()).h1)
     }
+}
+
+fn hash((first, second): (u64, u64), text: &[u8]) -> Hash128 {
+    SipHasher13::new_with_keys(first, second).hash(text)
 }
 
 impl Visitor {
