@@ -88,6 +88,7 @@ impl Call {
         let why = match status {
             StatusCode::PAYLOAD_TOO_LARGE => "The payload is too large.",
             StatusCode::REQUEST_TIMEOUT => "The payload did not come in time.",
+            StatusCode::SERVICE_UNAVAILABLE => "Too much comes at once over this connection.",
             _ => "There is no payload here.",
         };
         self.mounts.at(self.name.0).map_or_else(unavailable, |mount| self.failed(mount, (status, why)))
