@@ -12,12 +12,15 @@ use crate::Binding;
 pub struct Limits {
     /// Conversations in all; 100,000.
     pub max_open: usize,
-    /// Conversations of one binding; 100.
+    /// Conversations of one binding, or of all that are [counted as](Binding::counted_as) one; 100.
     pub max_open_of_binding: u32,
     /// Names that one binding may get wrong within [`guess_window`](Self::guess_window); 60.
     pub max_guesses: u32,
     /// One minute.
     pub guess_window: Duration,
+    /// Whether who has been wrong too often is not heard with a right name either, as a bound of guesses is for names that
+    /// can be guessed; yes. With secret ones it only keeps away others of the same binding.
+    pub stops_guessers: bool,
 }
 
 /// Conversations by name, whose they are, and when the next of them has something to do.
@@ -28,7 +31,7 @@ pub struct Limits {
 pub struct Conversations<K, T> {
     limits: Limits,
     entries: HashMap<K, Entry<T>>,
-    of_binding: BTreeMap<[u8; 32], u32>,
+    of_binding: BTreeMap<u64, u32>,
     due: BTreeSet<(Instant, K)>,
     guesses: Guesses,
 }
@@ -68,7 +71,7 @@ pub enum Missing {
     Unknown,
     /// It is somebody else's.
     Theirs,
-    /// Whoever asks has been wrong too often; it was not looked for.
+    /// Whoever asks has been wrong too often; what else there is to say is not said.
     TooManyGuesses,
 }
 
@@ -85,7 +88,13 @@ pub enum OpenError {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_open: 100_000, max_open_of_binding: 100, max_guesses: 60, guess_window: Duration::from_secs(60) }
+        Self {
+            max_open: 100_000,
+            max_open_of_binding: 100,
+            max_guesses: 60,
+            guess_window: Duration::from_secs(60),
+            stops_guessers: true,
+        }
     }
 }
 
@@ -108,11 +117,11 @@ impl<K: Clone + Eq + Hash + Ord, T> Conversations<K, T> {
         if self.entries.len() >= self.limits.max_open {
             return Err(OpenError::TooMany);
         }
-        let of_binding = self.of_binding.get(&binding.digest()).copied().unwrap_or_default();
+        let of_binding = self.of_binding.get(&binding.count_digest()).copied().unwrap_or_default();
         if of_binding >= self.limits.max_open_of_binding && !binding.is_many() {
             return Err(OpenError::TooManyOfBinding);
         }
-        self.of_binding.insert(binding.digest(), of_binding.saturating_add(1));
+        self.of_binding.insert(binding.count_digest(), of_binding.saturating_add(1));
         Ok(&mut self.entries.entry(name).or_insert(Entry { binding, value, due: None }).value)
     }
 
@@ -130,7 +139,8 @@ impl<K: Clone + Eq + Hash + Ord, T> Conversations<K, T> {
     /// # Errors
     /// There is none, or none for this binding.
     pub fn find(&mut self, now: Instant, name: &K, binding: &Binding) -> Result<&mut T, Missing> {
-        if !binding.is_many() && self.guesses.are_too_many(now, binding, &self.limits) {
+        let is_guesser = !binding.is_many() && self.guesses.are_too_many(now, binding, &self.limits);
+        if is_guesser && self.limits.stops_guessers {
             return Err(Missing::TooManyGuesses);
         }
         // Looked up twice, since a reference that is returned on one path is borrowed on all.
@@ -141,7 +151,7 @@ impl<K: Clone + Eq + Hash + Ord, T> Conversations<K, T> {
         };
         if let Some(missing) = missing {
             self.guesses.count(binding);
-            return Err(missing);
+            return Err(if is_guesser { Missing::TooManyGuesses } else { missing });
         }
         self.entries.get_mut(name).map(|entry| &mut entry.value).ok_or(Missing::Unknown)
     }
@@ -185,7 +195,7 @@ impl<K: Clone + Eq + Hash + Ord, T> Conversations<K, T> {
     pub fn remove(&mut self, name: &K) -> Option<T> {
         self.schedule(name, None);
         let entry = self.entries.remove(name)?;
-        let digest = entry.binding.digest();
+        let digest = entry.binding.count_digest();
         match self.of_binding.get_mut(&digest) {
             Some(count) if *count > 1 => *count = count.saturating_sub(1),
             _ => drop(self.of_binding.remove(&digest)),
@@ -223,6 +233,6 @@ impl Guesses {
 }
 
 fn place(binding: &Binding) -> usize {
-    let [first, second, ..] = binding.digest();
+    let [first, second, ..] = binding.count_digest().to_be_bytes();
     usize::from(u16::from_be_bytes([first, second])).checked_rem(GUESS_COUNTS).unwrap_or_default()
 }

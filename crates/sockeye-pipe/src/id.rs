@@ -20,6 +20,7 @@ pub struct BadConversationId;
 #[derive(Clone, Copy)]
 pub struct Binding {
     digest: [u8; 32],
+    counted_as: u64,
     is_many: bool,
 }
 
@@ -67,22 +68,34 @@ impl Binding {
     /// From a digest.
     #[must_use]
     pub fn new(digest: [u8; 32]) -> Self {
-        Self { digest, is_many: false }
+        Self { digest, counted_as: start(digest), is_many: false }
     }
 
     /// From a digest that many have, as behind a proxy all have its address: the bounds of one binding do not hold for it.
     #[must_use]
     pub fn of_many(digest: [u8; 32]) -> Self {
-        Self { digest, is_many: true }
+        Self { digest, counted_as: start(digest), is_many: true }
     }
 
-    pub(crate) fn digest(&self) -> [u8; 32] {
-        self.digest
+    /// Counted together with all others that have this digest, of whatever they cannot choose: the address, say, and not
+    /// the origin.
+    #[must_use]
+    pub fn counted_as(mut self, digest: u64) -> Self {
+        self.counted_as = digest;
+        self
+    }
+
+    pub(crate) fn count_digest(&self) -> u64 {
+        self.counted_as
     }
 
     pub(crate) fn is_many(&self) -> bool {
         self.is_many
     }
+}
+
+fn start(digest: [u8; 32]) -> u64 {
+    digest.first_chunk().copied().map_or(0, u64::from_be_bytes)
 }
 
 impl PartialEq for Binding {

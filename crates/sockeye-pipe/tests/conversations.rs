@@ -76,6 +76,20 @@ fn there_are_so_many_in_all_and_of_each_binding() {
 }
 
 #[test]
+fn those_of_one_count_are_counted_together_and_are_not_the_same() {
+    let now = Instant::now();
+    let mut all = conversations(|limits| (limits.max_open_of_binding, limits.max_guesses) = (1, 2));
+    let [first, second] = [1, 2].map(|byte| binding(byte).counted_as(3));
+    all.open("a", first, 1).unwrap();
+    assert_eq!(all.open("b", second, 2), Err(OpenError::TooManyOfBinding));
+    assert_eq!(all.find(now, &"a", &second), Err(Missing::Theirs));
+    assert_eq!(all.find(now, &"b", &first), Err(Missing::Unknown));
+    assert_eq!(all.find(now, &"a", &second), Err(Missing::TooManyGuesses));
+    all.remove(&"a");
+    assert!(all.open("b", second, 2).is_ok());
+}
+
+#[test]
 fn who_guesses_too_often_is_not_heard_for_a_while() {
     let now = Instant::now();
     let mut all = conversations(|limits| limits.max_guesses = 3);
@@ -87,6 +101,17 @@ fn who_guesses_too_often_is_not_heard_for_a_while() {
     assert_eq!(all.find(now, &"a", &binding(2)), Err(Missing::Theirs), "others are heard");
     let later = now + Duration::from_secs(60);
     assert_eq!(all.find(later, &"a", &binding(1)).copied(), Ok(7));
+}
+
+/// Names that are secret are not guessed: who has one is let in, whatever others of its binding have tried.
+#[test]
+fn who_knows_a_secret_name_is_heard_whoever_guesses() {
+    let now = Instant::now();
+    let mut all = conversations(|limits| (limits.max_guesses, limits.stops_guessers) = (1, false));
+    all.open("a", binding(1), 7).unwrap();
+    assert_eq!(all.find(now, &"b", &binding(1)), Err(Missing::Unknown));
+    assert_eq!(all.find(now, &"b", &binding(1)), Err(Missing::TooManyGuesses));
+    assert_eq!(all.find(now, &"a", &binding(1)).copied(), Ok(7));
 }
 
 #[test]

@@ -216,7 +216,8 @@ pub struct PipeOptions {
     pub enabled: bool,
     /// How many there can be at a time. Default: 100,000.
     pub max_open: usize,
-    /// How many of one address (IPv4) or /64 network (IPv6), where [`Admission`] counts those. Default: 1,000.
+    /// How many of one address (IPv4) or /64 network (IPv6), where [`Admission`] counts those, whatever pages they come from;
+    /// and as many more by SockJS and by `/sse`. Default: 1,000.
     pub per_address: u32,
     /// Bytes of a request that brings messages, and of those that wait for the session. Default: 256 KiB.
     pub max_body: usize,

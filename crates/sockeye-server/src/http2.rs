@@ -3,9 +3,10 @@
 //! hyper speaks HTTP/2, with the limits of [`ServerSettings`]: its `max_streams` is how many WebSocket streams one
 //! connection can have. Everything that runs for a connection is among its worker's tasks: the connection itself, its
 //! streams, and what became of them in the demos.
+mod bodies;
+
 use std::{
     convert::Infallible,
-    net::IpAddr,
     pin::pin,
     sync::{
         Arc,
@@ -16,7 +17,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, Uri};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::Full;
 use hyper::{
     body::{Body, Incoming},
     rt::Executor,
@@ -29,9 +30,10 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
+pub(crate) use self::bodies::Bodies;
 use crate::{
     admission::Ticket,
-    api::{Api, BODY_TIMEOUT, MAX_BODY, Refused, http1, without_body},
+    api::{Api, BODY_TIMEOUT, MAX_BODY, Refused, without_body},
     dialect::ErrorCode,
     exchange::{Io, answer},
     pipe::{self, http2::Outgoing},
@@ -54,6 +56,7 @@ struct Visit {
     requests: AtomicU64,
     /// That are open.
     sockets: AtomicUsize,
+    bodies: Bodies,
     ticket: Ticket,
 }
 
@@ -68,7 +71,8 @@ pub(crate) fn spawn(stream: impl Io, worker: Worker, ticket: Ticket, deadline: I
 
 /// Answers streams until the client leaves, has nothing to ask for a while, or the server stops.
 async fn serve(stream: impl Io, worker: &Worker, ticket: Ticket, deadline: Instant) {
-    let visit = Arc::new(Visit { requests: AtomicU64::new(0), sockets: AtomicUsize::new(0), ticket });
+    let (requests, sockets) = (AtomicU64::new(0), AtomicUsize::new(0));
+    let visit = Arc::new(Visit { requests, sockets, bodies: Bodies::default(), ticket });
     let mut builder = http2::Builder::new(Tasks(worker.tasks.clone()));
     ServerSettings::default().apply(&mut builder);
     let service = service_fn(|request| {
@@ -85,10 +89,10 @@ async fn serve(stream: impl Io, worker: &Worker, ticket: Ticket, deadline: Insta
             };
             if let Some(begun) = begun {
                 let held = Box::new(Place::of(&visit));
-                return Ok(pipe::http2::answer(request.into_body(), begun, held, &worker).await);
+                return Ok(pipe::http2::answer(request.into_body(), begun, held, (&visit.bodies, &worker)).await);
             }
             Ok::<_, Infallible>(match api {
-                Some(api) => call(request, &api, visit.ticket.address(), &worker).await.map(Outgoing::full),
+                Some(api) => call(request, &api, &visit, &worker).await.map(Outgoing::full),
                 None => respond(request, &worker, &visit).await.map(Outgoing::Full),
             })
         }
@@ -164,8 +168,8 @@ async fn respond(mut request: Request<Incoming>, worker: &Worker, visit: &Arc<Vi
 }
 
 /// A request of the API.
-async fn call(request: Request<Incoming>, api: &Api, from: Option<IpAddr>, worker: &Worker) -> Response<Bytes> {
-    let call = match api.begin(&request, from) {
+async fn call(request: Request<Incoming>, api: &Api, visit: &Visit, worker: &Worker) -> Response<Bytes> {
+    let call = match api.begin(&request, visit.ticket.address()) {
         Ok(call) => call,
         Err(refused) => return without_body(request.method(), refused.into_response()),
     };
@@ -173,11 +177,9 @@ async fn call(request: Request<Incoming>, api: &Api, from: Option<IpAddr>, worke
     let refused = if !call.takes_body() && !body.is_end_stream() {
         Refused::new(StatusCode::BAD_REQUEST, ErrorCode::BadRequest, "a GET request has no body here")
     } else {
-        match timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await {
-            Ok(Ok(body)) => return without_body(&head.method, call.perform(body.to_bytes(), worker).await),
-            // Or the stream was reset, and nobody hears it.
-            Ok(Err(_)) => http1::too_big(),
-            Err(_) => Refused::new(StatusCode::REQUEST_TIMEOUT, ErrorCode::Timeout, "the body did not come in time"),
+        match visit.bodies.read(body, MAX_BODY, BODY_TIMEOUT).await {
+            Ok((body, _share)) => return without_body(&head.method, call.perform(body, worker).await),
+            Err(refused) => refused,
         }
     };
     without_body(&head.method, refused.into_response())

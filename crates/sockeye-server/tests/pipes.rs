@@ -251,20 +251,47 @@ async fn nobody_finds_the_conversation_of_another() {
     assert_status(&server.ask(own).await, 204);
 }
 
+/// Nobody guesses 128 bits, so who is right has not guessed; another page, or another behind the same address, may have.
 #[tokio::test]
-async fn who_guesses_is_stopped_even_when_it_is_right() {
+async fn who_guesses_is_stopped_and_those_who_know_are_not() {
     let mut options = hub_options();
     options.admission.limit_loopback = true;
     (options.admission.per_address, options.admission.new_per_second) = (10_000, 10_000);
     let server = Running::start(&options);
     let pipe = Pipe::open(&server, "/ws").await;
     for number in 0..60 {
-        let guess = post(&format!("/ws/send?id={number:032x}"), "", "[]");
+        let guess = post(&format!("/ws/send?id={number:032x}"), &format!("Origin: http://{number}.example\r\n"), "[]");
         assert_eq!(Http::to(&server).await.ask(guess).await, 404);
     }
-    let response = pipe.send("", "[]").await;
+    let guess = post(&format!("/ws/send?id={:032x}", 60), "Connection: close\r\n", "[]");
+    let response = server.ask(guess).await;
     assert_status(&response, 429);
     assert!(header(&response, "retry-after").is_some());
+    assert_status(&pipe.send("", "[]").await, 204);
+}
+
+/// Images of a page load without an `Origin`, and so do frames; browsers say that they are another's, though.
+#[tokio::test]
+async fn pages_that_do_not_say_their_origin_are_nobody_elses_pages() {
+    let mut options = hub_options();
+    options.origins = Some(OriginPolicy::same());
+    let server = Running::start(&options);
+    for path in ["/ws/stream", "/ws/events", "/ws/poll", "/ws/poll?id=0", "/sse?channel=a"] {
+        for site in ["cross-site", "same-site", "?"] {
+            let response = server.ask(get(path, &format!("Sec-Fetch-Site: {site}\r\nConnection: close\r\n"))).await;
+            assert_status(&response, 403);
+        }
+    }
+    for site in ["same-origin", "none"] {
+        let own = get("/ws/stream", &format!("Sec-Fetch-Site: {site}\r\n"));
+        assert_eq!(Http::to(&server).await.ask(own).await, 200, "{site}");
+    }
+    // Where all pages may, those are still somebody else.
+    let server = hub();
+    let pipe = Pipe::open(&server, "/ws").await;
+    let other = post(&format!("/ws/send?id={}", pipe.id), "Sec-Fetch-Site: cross-site\r\nConnection: close\r\n", "[]");
+    assert_status(&server.ask(other).await, 404);
+    assert!(pipe.is_there().await);
 }
 
 #[tokio::test]
@@ -274,8 +301,10 @@ async fn an_address_has_so_many_conversations() {
     options.pipes.per_address = 2;
     let server = Running::start(&options);
     let _both = (Pipe::open(&server, "/ws").await, Pipe::open(&server, "/ws").await);
-    let response = server.ask(get("/ws/stream", "Connection: close\r\n")).await;
-    assert_status(&response, 429);
+    for (path, origin) in [("/ws/stream", "http://a"), ("/ws/stream", "http://b"), ("/echo/poll", "http://c")] {
+        let response = server.ask(get(path, &format!("Origin: {origin}\r\nConnection: close\r\n"))).await;
+        assert_status(&response, 429);
+    }
 }
 
 /// Attack line H7.
@@ -514,7 +543,7 @@ async fn a_server_without_them_has_no_such_paths() {
     let mut options = options(Site::Server);
     options.pipes.enabled = false;
     let server = Running::start(&options);
-    for path in ["/ws/stream", "/ws/poll", "/echo/events"] {
+    for path in ["/ws/stream", "/ws/poll", "/echo/events", "/sse?channel=a"] {
         assert_status(&server.ask(get(path, "Connection: close\r\n")).await, 404);
     }
 }

@@ -15,7 +15,8 @@ use common::{
 use h2::{RecvStream, client::SendRequest};
 use http::{HeaderMap, Method, Request, StatusCode};
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
+use sockeye_server::ApiKey;
+use tokio::task::{JoinHandle, JoinSet};
 
 struct Http2 {
     send: SendRequest<Bytes>,
@@ -206,6 +207,46 @@ async fn streams_that_are_reset_leave_nothing_behind() {
             client.connection.abort();
             client = Http2::to(&server).await;
         }
+    }
+}
+
+/// Each stream may bring a body, and there are a hundred of them.
+#[tokio::test]
+async fn bodies_of_a_connection_have_a_bound_together_and_give_back_what_they_had() {
+    const KEY: &str = "a-key-for-tests-only";
+    let mut options = hub_options();
+    options.api_keys = vec![ApiKey::new("test", KEY).unwrap()];
+    let server = Running::start(&options);
+    for (path, size, status) in [("/sockjs/000/a/xhr_send", 200 * 1024, 404), ("/api/publish", 100 * 1024, 400)] {
+        let client = Http2::to(&server).await;
+        let begin = async || {
+            let request = Request::post(format!("http://a{path}")).header("content-type", "application/json");
+            let request = request.header("authorization", format!("Bearer {KEY}"));
+            let mut send = client.send.clone().ready().await.unwrap();
+            let (response, mut sending) = send.send_request(request.body(()).unwrap(), false).unwrap();
+            let body = format!("[{}]", " ".repeat(size - 2));
+            sending.send_data(body.into(), false).unwrap();
+            (response, sending)
+        };
+        let mut unfinished = JoinSet::new();
+        for _ in 0..=1024 * 1024 / size {
+            let (response, sending) = within(begin()).await;
+            unfinished.spawn(async move { (response.await.unwrap().status(), sending).0 });
+        }
+        assert_eq!(within(unfinished.join_next()).await.unwrap().unwrap(), 503, "{path}");
+        unfinished.shutdown().await;
+        let whole = within(async {
+            loop {
+                let (response, mut sending) = begin().await;
+                // It may have been refused already.
+                let _ = sending.send_data(Bytes::new(), true);
+                let whole = response.await.unwrap().status();
+                if whole != 503 {
+                    return whole;
+                }
+            }
+        });
+        assert_eq!(whole.await, status, "{path}");
     }
 }
 

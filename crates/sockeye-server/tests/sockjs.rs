@@ -156,7 +156,13 @@ async fn pages_that_may_not_connect_open_nothing_and_say_nothing_by_any_transpor
     own.sockjs.frame_ancestors = Some("'self' https://good.example".into());
     let server = Running::start(&own);
     let close = "Connection: close\r\n";
-    for who in ["Origin: https://evil.example\r\n", "Origin: null\r\n", "Sec-Fetch-Site: cross-site\r\n"] {
+    for who in [
+        "Origin: https://evil.example\r\n",
+        "Origin: null\r\n",
+        "Sec-Fetch-Site: cross-site\r\n",
+        "Sec-Fetch-Site: same-site\r\n",
+        "Origin: https://good.example\r\nOrigin: https://evil.example\r\n",
+    ] {
         let more = format!("{who}{close}");
         for request in [
             post("/echo/000/a/xhr", &more, ""),

@@ -224,6 +224,17 @@ async fn pages_of_other_origins_may_listen_only_if_they_may_connect() {
 }
 
 #[tokio::test]
+async fn pages_of_other_origins_may_say_who_they_are() {
+    let server = Running::start(&hub_options());
+    let asks = "Origin: https://a.example\r\nAccess-Control-Request-Method: GET\r\n\
+                Access-Control-Request-Headers: authorization\r\nConnection: close\r\n";
+    let response = server.ask(format!("OPTIONS /sse?channel=a HTTP/1.1\r\nHost: a\r\n{asks}\r\n")).await;
+    assert_status(&response, 204);
+    let allowed = header(&response, "access-control-allow-headers").unwrap();
+    assert!(allowed.split(", ").any(|name| name == "authorization"), "{allowed}");
+}
+
+#[tokio::test]
 async fn listeners_that_vanish_leave_nothing_behind() {
     let mut options = hub_options();
     options.pipes.max_open = 1;

@@ -138,7 +138,8 @@ section! {
         pub enabled: bool = true, Flag;
         /// How many there can be at a time.
         pub max_open: usize = 100_000, Count(1, 100_000_000);
-        /// How many of one address (IPv4) or /64 network (IPv6); of loopback addresses as `limits.limit_loopback` says.
+        /// How many of one address (IPv4) or /64 network (IPv6), and as many more by SockJS and by `/sse`; of loopback
+        /// addresses as `limits.limit_loopback` says.
         pub per_address: u32 = 1_000, Count(1, 100_000_000);
         /// The largest request that brings messages, and what may wait for the server to take it.
         pub max_body: usize = 256 * KIB, Size(KIB, GIB);

@@ -8,17 +8,12 @@ use std::{
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use sockeye_pipe::Output;
-use tokio::time::timeout;
 
 use super::{Answer, BODY_TIMEOUT, Begun, Held, Streaming, shared::Outflow};
-use crate::{
-    api::{Refused, http1::too_big},
-    dialect::ErrorCode,
-    worker::Worker,
-};
+use crate::{api::Refused, dialect::ErrorCode, http2::Bodies, worker::Worker};
 
 /// Bytes of a frame that is asked for. hyper asks when there is room for a part of it, and keeps the rest.
 const ROOM: usize = 16 * 1024;
@@ -37,7 +32,12 @@ pub(crate) struct Flow {
 }
 
 /// Reads the body of a request, and carries it out.
-pub(crate) async fn answer(body: Incoming, begun: Begun, held: Held, worker: &Worker) -> Response<Outgoing> {
+pub(crate) async fn answer(
+    body: Incoming,
+    begun: Begun,
+    held: Held,
+    (bodies, worker): (&Bodies, &Worker),
+) -> Response<Outgoing> {
     let call = match begun {
         Ok(call) => call,
         Err(response) => return (*response).map(Outgoing::full),
@@ -48,11 +48,9 @@ pub(crate) async fn answer(body: Incoming, begun: Begun, held: Held, worker: &Wo
     } else if most == 0 {
         Refused::new(StatusCode::BAD_REQUEST, ErrorCode::BadRequest, "nothing is sent here")
     } else {
-        match timeout(BODY_TIMEOUT, Limited::new(body, most).collect()).await {
-            Ok(Ok(body)) => return respond(call.perform(body.to_bytes(), held, worker).await),
-            // Or the stream was reset, and nobody hears it.
-            Ok(Err(_)) => too_big(),
-            Err(_) => Refused::new(StatusCode::REQUEST_TIMEOUT, ErrorCode::Timeout, "the body did not come in time"),
+        match bodies.read(body, most, BODY_TIMEOUT).await {
+            Ok((body, _share)) => return respond(call.perform(body, held, worker).await),
+            Err(refused) => refused,
         }
     };
     call.refuse(refused).map(Outgoing::full)

@@ -66,7 +66,7 @@ pub(super) fn config(native: &Config) -> Config {
 
 /// Looks at the head of a request; `None` if it is for something else.
 pub(super) fn begin<B>(request: &Request<B>, from: Option<IpAddr>, worker: &Worker) -> Option<Begun<Call>> {
-    let pipes = worker.pipes().filter(|_| request.method() != Method::CONNECT)?;
+    let pipes = worker.pipes().filter(|pipes| pipes.options.enabled && request.method() != Method::CONNECT)?;
     if request.uri().path() != PATH || worker.demos().routes().site != Site::Server || is_upgrade(request) {
         return None;
     }

@@ -38,7 +38,7 @@ pub(crate) use self::{
     listen::Listen,
     registry::{Opening, Registry},
     shared::{Held, Outflow, now},
-    visitor::Visitor,
+    visitor::{Visitor, is_from_elsewhere},
 };
 use crate::{
     PipeOptions, SessionLimits,
@@ -79,8 +79,13 @@ pub(crate) enum Call {
 
 impl Pipes {
     pub(crate) fn new(options: &PipeOptions, session: &SessionLimits) -> Self {
-        let limits =
-            Limits { max_open: options.max_open, max_open_of_binding: options.per_address, ..Limits::default() };
+        let limits = Limits {
+            max_open: options.max_open,
+            max_open_of_binding: options.per_address,
+            // Names of 128 bits are not guessed, and a guesser shall not be in the way of others at its address.
+            stops_guessers: false,
+            ..Limits::default()
+        };
         let config = Config {
             heartbeat: options.heartbeat,
             disconnect_delay: options.linger,
@@ -95,7 +100,7 @@ impl Pipes {
             options: options.clone(),
             keys: Keys::random(),
             native: Registry::new(limits.clone()),
-            sockjs: Registry::new(limits.clone()),
+            sockjs: Registry::new(Limits { stops_guessers: true, ..limits.clone() }),
             listeners: Registry::new(limits),
             listening: Arc::new(listen::config(&config)),
             config: Arc::new(config),

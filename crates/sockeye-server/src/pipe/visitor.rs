@@ -2,8 +2,8 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use siphasher::sip128::SipHasher13;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use siphasher::sip128::{Hash128, SipHasher13};
 use sockeye::OriginPolicy;
 use sockeye_pipe::Binding;
 
@@ -13,7 +13,10 @@ use crate::{api::Refused, dialect::ErrorCode};
 /// How long a browser remembers what it may ask for: a day, of which most take two hours.
 const PREFLIGHT_AGE: HeaderValue = HeaderValue::from_static("86400");
 /// Headers that pages of other origins may send.
-const ALLOWED_HEADERS: HeaderValue = HeaderValue::from_static("content-type, last-event-id");
+const ALLOWED_HEADERS: HeaderValue = HeaderValue::from_static("authorization, content-type, last-event-id");
+/// The origin of pages that are others, but not said which.
+const UNSAID: HeaderValue = HeaderValue::from_static("null");
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Whoever makes a request, as far as conversations go.
 pub(crate) struct Visitor {
@@ -37,12 +40,17 @@ impl Keys {
         // None of the parts has this byte.
         let text = [service.as_bytes(), address.as_bytes(), origin].join(&0);
         let mut digest = [0; 32];
-        for ((first, second), half) in self.0.into_iter().zip(digest.chunks_mut(16)) {
-            let hash = SipHasher13::new_with_keys(first, second).hash(&text);
-            half.copy_from_slice(&hash.as_bytes());
+        for (keys, half) in self.0.into_iter().zip(digest.chunks_mut(16)) {
+            half.copy_from_slice(&hash(keys, &text).as_bytes());
         }
-        if from.is_some() { Binding::new(digest) } else { Binding::of_many(digest) }
+        let binding = if from.is_some() { Binding::new(digest) } else { Binding::of_many(digest) };
+        // What stands in an `Origin` is anybody's choice but a browser's, and a place can be chosen by all.
+        binding.counted_as(hash(self.0[0], address.as_bytes()).h1)
     }
+}
+
+fn hash((first, second): (u64, u64), text: &[u8]) -> Hash128 {
+    SipHasher13::new_with_keys(first, second).hash(text)
 }
 
 impl Visitor {
@@ -63,13 +71,14 @@ impl Visitor {
             return Err(forbidden("there is more than one Origin"));
         };
         let text = origin.map(HeaderValue::to_str).transpose().map_err(|_| forbidden("the Origin is malformed"))?;
+        let unsaid = is_from_elsewhere(headers).then_some(UNSAID);
         // Browsers leave it out where a page reads from its own server.
         let own = (text.is_none() && is_same_origin(headers)).then(|| format!("https://{host}"));
-        if !policy.allows(text.or(own.as_deref()), host) {
+        if !policy.allows(text.or(unsaid.as_ref().map(|_| "null")).or(own.as_deref()), host) {
             return Err(forbidden("pages of this origin may not connect"));
         }
         // They name it when they write, though; it is the same page.
-        let foreign = origin.filter(|_| !OriginPolicy::same().allows(text, host));
+        let foreign = origin.filter(|_| !OriginPolicy::same().allows(text, host)).or(unsaid.as_ref());
         Ok(Self { binding: keys.bind(from, foreign, service), origin: origin.cloned() })
     }
 
@@ -106,7 +115,14 @@ fn host<B>(request: &Request<B>) -> &str {
 }
 
 fn is_same_origin(headers: &HeaderMap) -> bool {
-    headers.get("sec-fetch-site").is_some_and(|site| site == "same-origin")
+    headers.get(SEC_FETCH_SITE).is_some_and(|site| site == "same-origin")
+}
+
+/// Whether a page of another origin makes a request that does not name it: of images, scripts and frames browsers do not say
+/// the origin, but that it is another. That is as good as one that nobody has listed.
+pub(crate) fn is_from_elsewhere(headers: &HeaderMap) -> bool {
+    let site = headers.get(SEC_FETCH_SITE);
+    !headers.contains_key(header::ORIGIN) && site.is_some_and(|site| site != "same-origin" && site != "none")
 }
 
 fn forbidden(message: &'static str) -> Refused {

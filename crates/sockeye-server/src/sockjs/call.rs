@@ -1,6 +1,7 @@
 //! Requests for sessions: what is heard, and what is said.
 use std::{
     net::IpAddr,
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -13,7 +14,7 @@ use sockeye_pipe::{
     Resume,
     sockjs::{Cors, SessionEndpoint, Transport, jsonp_send, xhr_send},
 };
-use tokio::time::sleep;
+use tokio::time::{Sleep, sleep};
 
 use super::{Mount, Mounts};
 use crate::{
@@ -26,7 +27,8 @@ pub(crate) type Name = (u8, Box<str>);
 
 /// Bytes of a body that says nothing: some clients send one where they only listen.
 const IDLE_BODY: usize = 1_024;
-/// How long a client that sends is kept waiting while the session has enough to do with what was sent before.
+/// How long a client that sends is kept waiting while the session has enough to do with what was sent before; and how long one
+/// has to take that it is refused.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How often it is looked whether a receiver that is in the way has gone: its client may have left it and come back, by a
 /// connection that another worker has seen first.
@@ -88,6 +90,7 @@ impl Call {
         let why = match status {
             StatusCode::PAYLOAD_TOO_LARGE => "The payload is too large.",
             StatusCode::REQUEST_TIMEOUT => "The payload did not come in time.",
+            StatusCode::SERVICE_UNAVAILABLE => "Too much comes at once over this connection.",
             _ => "There is no payload here.",
         };
         self.mounts.at(self.name.0).map_or_else(unavailable, |mount| self.failed(mount, (status, why)))
@@ -233,23 +236,54 @@ fn unavailable() -> Response<Bytes> {
 }
 
 /// A response of one frame to who is not the session's receiver.
-struct Once(Bytes);
+struct Once {
+    frame: Bytes,
+    /// For what comes before the frame to be taken.
+    timer: Option<Pin<Box<Sleep>>>,
+}
 
 impl Once {
     fn told(frame: Bytes) -> Box<dyn Outflow> {
-        Box::new(Self(frame))
+        Box::new(Self { frame, timer: None })
     }
 }
 
 impl Outflow for Once {
     fn poll_output(&mut self, _: &mut Context<'_>, _: usize) -> Poll<Output> {
-        Poll::Ready(Output::Last(std::mem::take(&mut self.0)))
+        Poll::Ready(Output::Last(std::mem::take(&mut self.frame)))
     }
 
-    /// The frame was handed out before anything could be in its way.
-    fn poll_blocked(&mut self, _: &mut Context<'_>) -> Poll<()> {
-        Poll::Pending
+    /// The end of the response has its own time; this is for the head, and the prelude of some transports.
+    fn poll_blocked(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.timer.get_or_insert_with(|| Box::pin(sleep(PATIENCE))).as_mut().poll(cx)
     }
 
     fn finished(&mut self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use http::Version;
+    use tokio::{
+        io::duplex,
+        time::{Instant, timeout},
+    };
+
+    use super::*;
+    use crate::pipe::http1::Writing;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_take_that_it_is_refused_is_given_up() {
+        let (near, _far) = duplex(16);
+        let body = Once::told(Transport::XhrStreaming.encode(&Frame::Close(still_open())));
+        let head = Response::new(());
+        let answer = Streaming { head, prelude: Transport::XhrStreaming.prelude(), body, is_poll: false };
+        let start = Instant::now();
+        let writing = Writing::new(near, (answer, Version::HTTP_11), Bytes::new(), Duration::from_secs(1));
+        let ended = timeout(PATIENCE * 2, writing).await.expect("it has an end");
+        assert_eq!(ended.map(|_| ()).map_err(|error| error.kind()), Err(io::ErrorKind::TimedOut));
+        assert_eq!(start.elapsed().as_secs(), PATIENCE.as_secs());
+    }
 }

@@ -15,7 +15,7 @@ use crate::{
     demo::{Demos, Seat},
     dialect::json,
     exchange::Io,
-    pipe::MAX_QUEUED_MESSAGES,
+    pipe::{MAX_QUEUED_MESSAGES, is_from_elsewhere},
     routes::{Routes, Service},
     worker::Worker,
 };
@@ -314,21 +314,19 @@ impl Found<'_, '_> {
         }
     }
 
-    /// Whether pages of the request's origin may connect. Of what is loaded as a script or a frame browsers do not say the
-    /// origin, but whether it is another: that is as good as one that nobody has listed.
+    /// Whether pages of the request's origin may connect.
     fn cors<B>(&self, request: &Request<B>) -> Cors {
         let (headers, uri) = (request.headers(), request.uri());
         let host = text(headers, &header::HOST).or(uri.authority().map(http::uri::Authority::as_str));
-        let is_from_elsewhere = text(headers, &SEC_FETCH_SITE) == Some("cross-site");
-        let origin = match headers.get(header::ORIGIN) {
+        let mut origins = headers.get_all(header::ORIGIN).into_iter();
+        let (origin, None) = (origins.next(), origins.next()) else { return Cors::Denied };
+        let origin = match origin {
             Some(origin) => Some(origin.to_str().unwrap_or("null")),
-            None => is_from_elsewhere.then_some("null"),
+            None => is_from_elsewhere(headers).then_some("null"),
         };
         if self.mount.framed.origins.allows(origin, host.unwrap_or_default()) { Cors::Allowed } else { Cors::Denied }
     }
 }
-
-const SEC_FETCH_SITE: header::HeaderName = header::HeaderName::from_static("sec-fetch-site");
 
 fn text<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
