@@ -102,7 +102,7 @@ def costs(section, result):
         low, middle, high = spread(rounds, goal.of, to, section.cost)
         if middle is not None:
             what = f"to the best of Rust, {to}" if several else f"to {'the ' if to == 'floor' else ''}{to}"
-            made.verdicts.append(Verdict(section.name, what, middle, goal.limit, (low, high)))
+            made.verdicts.append(Verdict(section.name, what, middle, goal.limit, (low, high), of=goal.of))
     return made
 
 

@@ -62,6 +62,7 @@
     )
 )]
 
+mod append;
 mod close;
 mod connection;
 mod deflate;

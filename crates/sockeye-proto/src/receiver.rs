@@ -10,6 +10,7 @@ use bytes::{BufMut, Bytes, buf::Limit};
 
 use crate::{
     CloseFrame, ControlPayload, DeflateParams, Event, Limits, Message, MessageKind, Part, Role, Utf8Bytes,
+    append::append,
     deflate::{Inflater, Inflating, PIECE},
     error::Fault,
     frame::{Header, HeaderReader, MaskKey, OpCode, Rsv},
@@ -185,7 +186,8 @@ impl Receiver {
             OpCode::Binary => false,
             _ => return None,
         };
-        let mut payload = input.get(used..)?.get(..len)?.to_vec();
+        let mut payload = Vec::new();
+        append(&mut payload, input.get(used..)?.get(..len)?);
         if let Some(mask) = header.mask {
             mask.apply(&mut payload, 0);
         }
@@ -392,7 +394,7 @@ impl Receiver {
         let take = usize::try_from(*remaining).map_or(input.len(), |remaining| remaining.min(input.len()));
         let take = take.min(partial.room(self.streaming));
         partial.make_room(take, *remaining, *fin);
-        partial.payload.extend_from_slice(input.get(..take).unwrap_or_default());
+        append(&mut partial.payload, input.get(..take).unwrap_or_default());
         (take, self.payload_read(slot))
     }
 
