@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::{
     Prepared,
+    append::append,
     deflate::{Deflater, Parts},
     frame::{EncodedHeader, Header, MaskKey, OpCode, Rsv},
 };
@@ -85,7 +86,7 @@ impl OutFrame {
     fn copy_to(&self, header: &EncodedHeader, out: &mut Vec<u8>) {
         out.extend_from_slice(header.as_slice());
         let start = out.len();
-        out.extend_from_slice(&self.payload);
+        append(out, &self.payload);
         if let (Some(mask), Some(copy)) = (self.mask, out.get_mut(start..)) {
             mask.apply(copy, 0);
         }
