@@ -74,6 +74,12 @@ class WebSocket(Client):
         self.say(subscribe)
         self.until(b'"ok"')
 
+    def heard(self, data):
+        if data.startswith(b"\x89"):
+            length = data[1]
+            self.socket.sendall(bytes([0x8A, 0x80 | length]) + bytes(4) + data[2:2 + length])
+        return super().heard(data)
+
     def say(self, text):
         """Masked with zeros, which is a mask too."""
         length = len(text)
@@ -211,10 +217,10 @@ class Group:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--clients", type=int, default=400, help="of each transport (400)")
+    parser.add_argument("--clients", type=int, default=300, help="of each transport (300)")
     parser.add_argument("--publications", type=int, default=60, help="in a round (60)")
     parser.add_argument("--rate", type=float, default=25, help="publications a second (25)")
-    parser.add_argument("--rounds", type=int, default=7, help="of each transport, one after the other (7)")
+    parser.add_argument("--rounds", type=int, default=5, help="of each transport, one after the other (5)")
     parser.add_argument("--no-build", action="store_true", help="take the binary that is there")
     options = parser.parse_args()
     if not options.no_build and (why := build.cargo(build.PROJECT, "--bin", "sockeye")):
