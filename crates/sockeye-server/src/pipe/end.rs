@@ -91,6 +91,7 @@ impl<F: Framing + Send + 'static> Talk for End<F> {
             None => {
                 // Who sends no more because too much is queued waits here as well.
                 state.wants_room = state.conversation.buffered_amount() > state.high_water;
+                state.waits(&self.pipe.taken);
                 return Poll::Pending;
             }
             Some(event) => event,
@@ -131,7 +132,11 @@ impl<F: Framing + Send + 'static> Talk for End<F> {
             return Poll::Ready(Err(SendError::Closed(()).into()));
         }
         state.wants_room = state.conversation.buffered_amount() > state.high_water;
-        if state.wants_room { Poll::Pending } else { Poll::Ready(Ok(())) }
+        if !state.wants_room {
+            return Poll::Ready(Ok(()));
+        }
+        state.waits(&self.pipe.taken);
+        Poll::Pending
     }
 
     fn stage(&self) -> Option<(Arc<TcpStream>, Bytes)> {

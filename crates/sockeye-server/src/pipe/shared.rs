@@ -21,15 +21,22 @@ use bytestring::ByteString;
 use sockeye_pipe::{
     AttachError, Conversation, Ending, Framing, Numbering, Output, ReceiveError, ReceiverId, ReceiverKind, Resume,
 };
-use tokio::{net::TcpStream, sync::Notify, time::sleep};
+use tokio::{
+    net::TcpStream,
+    sync::Notify,
+    time::{sleep, timeout},
+};
 
 use super::http1::{ROOM, shared_chunk, with_chunk};
 use crate::worker::send;
 
+/// How long who has said something waits for the session to have dealt with it.
+const PROMPT: Duration = Duration::from_secs(1);
+
 /// A conversation, wherever it is used from.
 pub(crate) struct Pipe<F> {
     state: Mutex<State<F>>,
-    /// The session has taken something of what the client has said.
+    /// The session has taken something of what the client has said, or waits for more.
     pub(super) taken: Notify,
 }
 
@@ -37,6 +44,8 @@ pub(super) struct State<F> {
     pub(super) conversation: Conversation<F>,
     /// The session's task.
     session: Option<Waker>,
+    /// It has taken all of what the client has said, and waits.
+    is_waiting: bool,
     /// It waits until little enough is queued.
     pub(super) wants_room: bool,
     /// How little that is.
@@ -60,16 +69,25 @@ pub(super) struct State<F> {
 struct Loan {
     of: ReceiverId,
     socket: Arc<TcpStream>,
-    /// Its task waits for output, so that it is not in the middle of something.
-    is_idle: bool,
-    /// The rest is being sent together with what is for others, so that nobody else may write.
-    is_staged: bool,
-    /// Its task has asked for output meanwhile.
-    was_asked: bool,
+    turn: Turn,
     /// What the socket has not taken: its task writes that.
     rest: Bytes,
     /// What its task has to do then, in place of the next output.
     next: Option<Output>,
+}
+
+/// Whose turn it is to write to a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// Its task's, which may be in the middle of something.
+    Task,
+    /// Anybody's: its task waits for output.
+    Anyone,
+    /// Nobody's: the rest is being sent together with what is for others.
+    Staged {
+        /// Its task has asked for output meanwhile.
+        was_asked: bool,
+    },
 }
 
 /// How far its end has come.
@@ -114,6 +132,7 @@ impl<F> Pipe<F> {
         let state = Mutex::new(State {
             conversation,
             session: None,
+            is_waiting: false,
             wants_room: false,
             high_water,
             is_unflushed: false,
@@ -184,11 +203,13 @@ impl<F: Framing> Pipe<F> {
             state.conversation.confirm(received);
         }
         state.conversation.receive(numbering, messages)?;
+        state.is_waiting = false;
         state.wake_session();
         Ok(())
     }
 
-    /// The same, as soon as the session has taken enough of what was said before.
+    /// The same, as soon as the session has taken enough of what was said before. Done when it has dealt with these, if that is
+    /// soon: who polls next hears the answer, as clients of servers with one thread are used to.
     ///
     /// # Errors
     /// As [`Conversation::receive`]; `Full` if it has not after so long.
@@ -204,12 +225,31 @@ impl<F: Framing> Pipe<F> {
             let taken = self.taken.notified();
             match self.receive(Numbering::Unnumbered, messages, None) {
                 Err(ReceiveError::Full(back)) => messages = back,
-                done => return done,
+                Ok(()) => {
+                    // One that takes its time answers whoever asks later.
+                    let _ = timeout(PROMPT, self.dealt_with()).await;
+                    return Ok(());
+                }
+                refused => return refused,
             }
             tokio::select! {
                 () = taken => {}
                 () = &mut end => return Err(ReceiveError::Full(messages)),
             }
+        }
+    }
+
+    /// Ready once the session has taken all that was said, and has done with it what it does at once.
+    ///
+    /// # Cancel safety
+    /// Nothing happens.
+    async fn dealt_with(&self) {
+        loop {
+            let taken = self.taken.notified();
+            if self.lock().is_at_rest() {
+                return;
+            }
+            taken.await;
         }
     }
 
@@ -258,6 +298,17 @@ impl<F: Framing> State<F> {
         }
     }
 
+    /// The session has nothing to take, or takes nothing until there is room.
+    pub(super) fn waits(&mut self, taken: &Notify) {
+        if !std::mem::replace(&mut self.is_waiting, true) {
+            taken.notify_waiters();
+        }
+    }
+
+    fn is_at_rest(&self) -> bool {
+        self.is_waiting || self.end != End::NotYet || !self.conversation.is_open()
+    }
+
     pub(super) fn wake_session(&self) {
         if let Some(session) = &self.session {
             session.wake_by_ref();
@@ -292,7 +343,7 @@ impl<F: Framing> State<F> {
 
     /// Writes what is queued, if nobody needs to be woken for it; whether all of it has left.
     fn write(&mut self) -> bool {
-        let Some(loan) = self.loan.as_mut().filter(|loan| loan.is_idle) else { return false };
+        let Some(loan) = self.loan.as_mut().filter(|loan| loan.turn == Turn::Anyone) else { return false };
         loop {
             match self.conversation.poll_output(loan.of, now(), ROOM) {
                 Output::Wait => return true,
@@ -307,7 +358,7 @@ impl<F: Framing> State<F> {
                 }
                 last => loan.next = Some(last),
             }
-            loan.is_idle = false;
+            loan.turn = Turn::Task;
             return false;
         }
     }
@@ -315,16 +366,16 @@ impl<F: Framing> State<F> {
     /// What of it is to be sent next, and to which socket, if nobody needs to be woken for it. Then [`staged`](Self::staged) has
     /// to be told how much has left.
     pub(super) fn stage(&mut self) -> Option<(Arc<TcpStream>, Bytes)> {
-        let loan = self.loan.as_mut().filter(|loan| loan.is_idle)?;
+        let loan = self.loan.as_mut().filter(|loan| loan.turn == Turn::Anyone)?;
         match self.conversation.poll_output(loan.of, now(), ROOM) {
             Output::Wait => None,
             Output::Write(bytes) => {
                 loan.rest = shared_chunk(&bytes);
-                (loan.is_idle, loan.is_staged) = (false, true);
+                loan.turn = Turn::Staged { was_asked: false };
                 Some((Arc::clone(&loan.socket), loan.rest.clone()))
             }
             last => {
-                (loan.is_idle, loan.next) = (false, Some(last));
+                (loan.turn, loan.next) = (Turn::Task, Some(last));
                 None
             }
         }
@@ -332,14 +383,15 @@ impl<F: Framing> State<F> {
 
     /// So much of what was staged has left; what has not is for the task that writes the response.
     pub(super) fn staged(&mut self, count: usize) {
-        let Some(loan) = self.loan.as_mut().filter(|loan| loan.is_staged) else { return };
-        loan.is_staged = false;
+        let Some(loan) = &mut self.loan else { return };
+        let Turn::Staged { was_asked } = loan.turn else { return };
         loan.rest.advance(count.min(loan.rest.len()));
-        loan.is_idle = loan.rest.is_empty();
-        if loan.is_idle && self.conversation.is_open() && self.conversation.buffered_amount() == 0 {
+        let has_left = loan.rest.is_empty();
+        loan.turn = if has_left { Turn::Anyone } else { Turn::Task };
+        if has_left && self.conversation.is_open() && self.conversation.buffered_amount() == 0 {
             self.is_unflushed = false;
         }
-        if std::mem::take(&mut loan.was_asked) {
+        if was_asked {
             self.wake_writers();
         }
     }
@@ -379,12 +431,12 @@ impl<F: Framing> State<F> {
             return Poll::Ready(Output::Cut);
         }
         if let Some(loan) = self.loan.as_mut().filter(|loan| loan.of == id) {
-            if loan.is_staged {
-                loan.was_asked = true;
+            if let Turn::Staged { was_asked } = &mut loan.turn {
+                *was_asked = true;
                 self.wait(id, cx);
                 return Poll::Pending;
             }
-            loan.is_idle = false;
+            loan.turn = Turn::Task;
             if let Some(next) = loan.next.take() {
                 return Poll::Ready(next);
             }
@@ -400,7 +452,7 @@ impl<F: Framing> State<F> {
         }
         self.is_behind = false;
         if let Some(loan) = self.loan.as_mut().filter(|loan| loan.of == id) {
-            loan.is_idle = true;
+            loan.turn = Turn::Anyone;
         }
         self.wait(id, cx);
         Poll::Pending
@@ -448,17 +500,15 @@ impl<F: Framing + Send> Outflow for Receiver<F> {
         let mut state = self.pipe.lock();
         if let Some(id) = self.id.filter(|id| state.conversation.receiver() == Some(*id)) {
             let socket = Arc::clone(socket);
-            let (is_idle, is_staged, was_asked) = (false, false, false);
-            state.loan = Some(Loan { of: id, socket, is_idle, is_staged, was_asked, rest: Bytes::new(), next: None });
+            state.loan = Some(Loan { of: id, socket, turn: Turn::Task, rest: Bytes::new(), next: None });
         }
     }
 
     fn take_rest(&mut self) -> Bytes {
         let mut state = self.pipe.lock();
-        let own = state.loan.as_mut().filter(|loan| Some(loan.of) == self.id && !loan.is_staged);
-        let Some(loan) = own else { return Bytes::new() };
-        // From here on its task may write.
-        loan.is_idle = false;
+        let own = state.loan.as_mut().filter(|loan| Some(loan.of) == self.id);
+        let Some(loan) = own.filter(|loan| !matches!(loan.turn, Turn::Staged { .. })) else { return Bytes::new() };
+        loan.turn = Turn::Task;
         std::mem::take(&mut loan.rest)
     }
 

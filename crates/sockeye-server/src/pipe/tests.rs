@@ -254,3 +254,39 @@ async fn what_is_staged_is_written_by_nobody_else_and_what_is_left_of_it_follows
         assert!(read.unwrap().unwrap() > 0, "{}", heard.escape_ascii());
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_has_said_something_is_told_so_once_the_session_has_answered() {
+    let (mut end, mut receiver, _places) = open(Transport::Poll, Box::new(()));
+    assert!(matches!(output(&mut receiver).await, Output::Last(_)), "that it is open");
+    let mut cx = Context::from_waker(Waker::noop());
+    let pipe = receiver.pipe();
+    let mut said = pin!(pipe.receive_within(Duration::from_secs(10), vec!["a".into(), "b".into()]));
+    assert!(said.as_mut().poll(&mut cx).is_pending());
+    for text in ["a", "b"] {
+        let Poll::Ready(Some(Ok(heard))) = end.poll_recv(&mut cx) else { panic!("it was said") };
+        assert_eq!(heard, Message::text(text));
+        assert!(said.as_mut().poll(&mut cx).is_pending(), "it is taken, not answered");
+        end.try_send(heard).unwrap();
+    }
+    assert!(end.poll_recv(&mut cx).is_pending());
+    assert!(matches!(said.as_mut().poll(&mut cx), Poll::Ready(Ok(()))));
+
+    let start = Instant::now();
+    let unheard = pipe.receive_within(Duration::from_secs(10), vec!["c".into()]).await;
+    assert!(unheard.is_ok() && start.elapsed().as_secs() == 1, "a session that takes its time is not waited for");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_says_something_to_a_session_without_room_is_not_kept_waiting() {
+    let (mut end, receiver, _places) = open(Transport::Poll, Box::new(()));
+    let mut cx = Context::from_waker(Waker::noop());
+    end.try_send(Message::text("x".repeat(2_000))).unwrap();
+    assert!(end.poll_ready(&mut cx).is_pending());
+    let start = Instant::now();
+    let mut said = pin!(receiver.pipe().receive_within(Duration::from_secs(10), vec!["a".into()]));
+    assert!(said.as_mut().poll(&mut cx).is_pending());
+    assert!(end.poll_ready(&mut cx).is_pending());
+    assert!(matches!(said.as_mut().poll(&mut cx), Poll::Ready(Ok(()))));
+    assert!(start.elapsed().is_zero());
+}
