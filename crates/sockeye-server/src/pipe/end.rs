@@ -19,7 +19,7 @@ use tracing::debug;
 
 use super::{
     registry::Listed,
-    shared::{self, Pipe, State, now},
+    shared::{self, Pipe, State, Waiting, now},
 };
 use crate::talk::Talk;
 
@@ -90,7 +90,6 @@ impl<F: Framing + Send + 'static> Talk for End<F> {
             }
             None => {
                 // Who sends no more because too much is queued waits here as well.
-                state.wants_room = state.conversation.buffered_amount() > state.high_water;
                 state.waits(&self.pipe.taken);
                 return Poll::Pending;
             }
@@ -131,8 +130,8 @@ impl<F: Framing + Send + 'static> Talk for End<F> {
         if !state.conversation.is_open() {
             return Poll::Ready(Err(SendError::Closed(()).into()));
         }
-        state.wants_room = state.conversation.buffered_amount() > state.high_water;
-        if !state.wants_room {
+        if state.has_room() {
+            state.waiting = Waiting::Not;
             return Poll::Ready(Ok(()));
         }
         state.waits(&self.pipe.taken);

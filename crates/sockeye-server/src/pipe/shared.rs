@@ -44,12 +44,9 @@ pub(super) struct State<F> {
     pub(super) conversation: Conversation<F>,
     /// The session's task.
     session: Option<Waker>,
-    /// It has taken all of what the client has said, and waits.
-    is_waiting: bool,
-    /// It waits until little enough is queued.
-    pub(super) wants_room: bool,
-    /// How little that is.
-    pub(super) high_water: usize,
+    pub(super) waiting: Waiting,
+    /// How little has to be queued for there to be room, in bytes.
+    high_water: usize,
     /// Something was queued, and who writes has not been told.
     is_unflushed: bool,
     /// Who writes was told, and has not taken all yet.
@@ -74,6 +71,17 @@ struct Loan {
     rest: Bytes,
     /// What its task has to do then, in place of the next output.
     next: Option<Output>,
+}
+
+/// What the session's task waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waiting {
+    /// It has something to do, or will see that it has not.
+    Not,
+    /// What the client says next.
+    ForMore,
+    /// That little enough is queued, and then for more.
+    ForRoom,
 }
 
 /// Whose turn it is to write to a socket.
@@ -132,8 +140,7 @@ impl<F> Pipe<F> {
         let state = Mutex::new(State {
             conversation,
             session: None,
-            is_waiting: false,
-            wants_room: false,
+            waiting: Waiting::Not,
             high_water,
             is_unflushed: false,
             is_behind: false,
@@ -203,7 +210,7 @@ impl<F: Framing> Pipe<F> {
             state.conversation.confirm(received);
         }
         state.conversation.receive(numbering, messages)?;
-        state.is_waiting = false;
+        state.waiting = Waiting::Not;
         state.wake_session();
         Ok(())
     }
@@ -298,15 +305,21 @@ impl<F: Framing> State<F> {
         }
     }
 
+    /// Whether little enough is queued.
+    pub(super) fn has_room(&self) -> bool {
+        self.conversation.buffered_amount() <= self.high_water
+    }
+
     /// The session has nothing to take, or takes nothing until there is room.
     pub(super) fn waits(&mut self, taken: &Notify) {
-        if !std::mem::replace(&mut self.is_waiting, true) {
+        let waiting = if self.has_room() { Waiting::ForMore } else { Waiting::ForRoom };
+        if std::mem::replace(&mut self.waiting, waiting) == Waiting::Not {
             taken.notify_waiters();
         }
     }
 
     fn is_at_rest(&self) -> bool {
-        self.is_waiting || self.end != End::NotYet || !self.conversation.is_open()
+        self.waiting != Waiting::Not || self.end != End::NotYet || !self.conversation.is_open()
     }
 
     pub(super) fn wake_session(&self) {
@@ -442,8 +455,8 @@ impl<F: Framing> State<F> {
             }
         }
         let output = self.conversation.poll_output(id, now(), room);
-        if self.wants_room && self.conversation.buffered_amount() <= self.high_water {
-            self.wants_room = false;
+        if self.waiting == Waiting::ForRoom && self.has_room() {
+            self.waiting = Waiting::Not;
             self.wake_session();
         }
         self.may_be_due_sooner();
