@@ -179,10 +179,13 @@ impl<P> Front<P> {
         let count = session.channels.len();
         ensure(count < self.options.subscriptions, FailureCode::Limit, "subscribed to as many channels as one may")?;
         let who = session.sender();
-        session.channels.push(channel.clone());
         self.serial = self.serial.wrapping_add(1);
         let subscriber = Subscriber::new(key, self.serial, members, echo);
-        self.edges.entry(channel.clone()).or_insert_with(|| Edge::new(Arc::clone(options))).add(subscriber);
+        let entry = self.edges.entry(channel);
+        // From here on all who have subscribed share one copy of its name.
+        let channel = entry.key().clone();
+        session.remember(channel.clone());
+        entry.or_insert_with(|| Edge::new(Arc::clone(options))).add(subscriber);
         let ticket = Ticket { session: key, tag, serial: self.serial };
         self.asks.push_back(Ask { channel, ticket, what: AskWhat::Subscribe { who, catch_up, shown_as, members } });
         Ok(())

@@ -93,6 +93,15 @@ impl<P> Session<P> {
         self.channels.contains(channel)
     }
 
+    /// Puts a channel on its list.
+    pub(super) fn remember(&mut self, channel: ChannelName) {
+        if self.channels.is_empty() {
+            // Most sessions have one; left alone, the list would begin with room for four.
+            self.channels.reserve_exact(1);
+        }
+        self.channels.push(channel);
+    }
+
     /// Takes a channel off its list, with all that waits of it. `false` if it was not on it.
     pub(super) fn forget(&mut self, channel: &ChannelName) -> bool {
         let Some(index) = self.channels.iter().position(|other| other == channel) else { return false };
