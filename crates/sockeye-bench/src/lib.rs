@@ -32,7 +32,7 @@ mod publish;
 mod report;
 mod storm;
 mod target;
-mod tls;
+pub mod tls;
 mod transport;
 mod verify;
 mod wire;
@@ -45,7 +45,7 @@ use std::io::{Write, stdout};
 use std::process::ExitCode;
 
 /// Any failure of a measurement; it ends the program.
-type Failure = Box<dyn Error>;
+pub type Failure = Box<dyn Error>;
 
 /// As shells have it for SIGINT.
 const INTERRUPTED: u8 = 130;

@@ -7,7 +7,7 @@ use crate::options::Common;
 use crate::poll::Poll;
 use crate::progress::Progress;
 use crate::target;
-use crate::tls;
+use crate::tls::{Trust, config};
 use crate::transport::Transport;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with, sockopt};
@@ -73,6 +73,18 @@ enum Stage {
     },
 }
 
+/// How to speak TLS with the server of these options.
+fn tls(common: &Common) -> Result<ClientConfig, Failure> {
+    match &common.ca {
+        Some(file) => {
+            let why = |error| format!("cannot use --ca {}: {error}", file.display()).into();
+            config(Trust::Roots(file)).map_err(why)
+        }
+        None if common.insecure => config(Trust::Anybody),
+        None => Err("wss: say whom to trust, with --ca FILE or --insecure".into()),
+    }
+}
+
 impl Opener {
     /// WebSocket connections.
     ///
@@ -83,7 +95,7 @@ impl Opener {
         let mut opener = Self::raw(common)?;
         if common.target.is_secure() {
             let name = ServerName::try_from(common.target.host().to_owned())?;
-            opener.tls = Some((tls::config(common)?, name));
+            opener.tls = Some((Arc::new(tls(common)?), name));
         }
         opener.request = Some(request);
         Ok(opener)

@@ -1,7 +1,6 @@
-//! TLS for `wss`: whom to trust.
+//! TLS of clients: whom they trust, where it is not whom the platform does.
 
 use crate::Failure;
-use crate::options::Common;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject};
@@ -9,28 +8,31 @@ use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, Signatur
 use std::path::Path;
 use std::sync::Arc;
 
-/// How to speak TLS with the server of these options.
+/// Whom a client trusts.
+#[derive(Clone, Copy, Debug)]
+pub enum Trust<'a> {
+    /// The root certificates in this file (PEM), and no others.
+    Roots(&'a Path),
+    /// Everybody.
+    Anybody,
+}
+
+/// How to speak TLS with those, for HTTP/1.1. The cryptography is its own: none is installed for the process.
 ///
 /// # Errors
 ///
-/// When neither `--ca` nor `--insecure` says whom to trust, or the file is no such file.
-pub(crate) fn config(common: &Common) -> Result<Arc<ClientConfig>, Failure> {
+/// If the file cannot be read, or has no certificate.
+pub fn config(trust: Trust<'_>) -> Result<ClientConfig, Failure> {
     let provider = Arc::new(ring::default_provider());
     let algorithms = provider.signature_verification_algorithms;
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    let builder = match &common.ca {
-        Some(file) => {
-            let roots = read(file).map_err(|error| format!("cannot use --ca {}: {error}", file.display()))?;
-            builder.with_root_certificates(roots)
-        }
-        None if common.insecure => {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(algorithms)))
-        }
-        None => return Err("wss: say whom to trust, with --ca FILE or --insecure".into()),
+    let builder = match trust {
+        Trust::Roots(file) => builder.with_root_certificates(read(file)?),
+        Trust::Anybody => builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(algorithms))),
     };
     let mut config = builder.with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Ok(config)
 }
 
 fn read(file: &Path) -> Result<RootCertStore, Failure> {
@@ -38,7 +40,7 @@ fn read(file: &Path) -> Result<RootCertStore, Failure> {
     for certificate in CertificateDer::pem_file_iter(file)? {
         roots.add(certificate?)?;
     }
-    if roots.is_empty() { Err("it has no certificate in PEM".into()) } else { Ok(roots) }
+    if roots.is_empty() { Err("it has no certificate in PEM (-----BEGIN CERTIFICATE-----)".into()) } else { Ok(roots) }
 }
 
 /// Accepts any certificate. That the server has its key is still verified.
