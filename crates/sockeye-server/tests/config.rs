@@ -471,7 +471,7 @@ fn what_the_server_is_started_with() {
     assert_eq!((options.listen.port(), options.workers, options.drain.as_secs()), (5, 3, 9));
     let admission = &options.admission;
     assert_eq!((admission.max_connections, admission.per_address, admission.new_per_second), (7, 6, 5));
-    assert!(admission.limit_loopback && options.tls.is_some() && !options.io_uring);
+    assert!(admission.limit_loopback && options.tls.is_some() && options.io_uring.is_none());
     assert_eq!((options.max_message, options.max_fragments), (2_048, 4));
 }
 

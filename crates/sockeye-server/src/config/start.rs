@@ -22,7 +22,9 @@ impl Config {
         options.listen = self.server.listen;
         options.workers = self.server.workers.unwrap_or(options.workers);
         options.drain = self.server.drain;
-        options.io_uring = self.server.io_uring == IoUring::Auto;
+        if self.server.io_uring == IoUring::Never {
+            options.io_uring = None;
+        }
         options.page = self.page.enabled.holds(self.is_local());
         options.demos = self.demos.enabled.holds(self.is_local());
         options.tls = self.tls();

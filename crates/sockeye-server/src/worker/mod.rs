@@ -94,7 +94,7 @@ struct HubPlan {
     everybody: Arc<[Sender<Errand>]>,
     api: Option<Arc<Api>>,
     pipes: Option<Arc<Pipes>>,
-    io_uring: bool,
+    io_uring: Option<usize>,
 }
 
 /// One thread's world, as its connections have it.

@@ -69,7 +69,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(io_uring: bool) -> Self {
+    pub(super) fn new(io_uring: Option<usize>) -> Self {
         Self { rings: Rings::new(io_uring) }
     }
 

@@ -4,22 +4,28 @@ use std::sync::Once;
 use sockeye_uring::Ring;
 use tracing::{debug, info};
 
-/// Sockets from which on it is used. Measured through the hub, 1,000 subscribers take 0.85 of the CPU, 300 take 0.93 to 1.01,
-/// and with 100 there is no difference. The tests make do with fewer.
-const MIN: usize = if cfg!(test) { 16 } else { 256 };
 /// Sockets in one system call. The ring has some 50 KiB.
 const MAX: u16 = 512;
 
+/// A ring, where it pays off.
+pub(super) struct Rings {
+    /// Sockets from which on it is used.
+    min: usize,
+    state: State,
+}
+
 /// There is one from the first turn on that has use for it, if the system lets it be used.
-pub(super) enum Rings {
+enum State {
     Untried,
     Ready(Box<Ring>),
     Never,
 }
 
 impl Rings {
-    pub(super) fn new(wanted: bool) -> Self {
-        if wanted { Self::Untried } else { Self::Never }
+    /// To be used from so many sockets on.
+    pub(super) fn new(from: Option<usize>) -> Self {
+        let state = if from.is_some() { State::Untried } else { State::Never };
+        Self { min: from.unwrap_or(usize::MAX), state }
     }
 
     /// How many it takes at once, if it is used for so many.
@@ -29,35 +35,35 @@ impl Rings {
 
     /// The ring, if it is used for so many.
     pub(super) fn for_so_many(&mut self, waiting: usize) -> Option<&mut Ring> {
-        if waiting < MIN {
+        if waiting < self.min {
             return None;
         }
-        if let Self::Untried = self {
-            *self = make();
+        if let State::Untried = self.state {
+            self.state = make();
         }
-        if let Self::Ready(ring) = self
+        if let State::Ready(ring) = &self.state
             && let Some(error) = ring.failure()
         {
             info!("io_uring has failed, sockets are written to one by one: {error}");
-            *self = Self::Never;
+            self.state = State::Never;
         }
-        match self {
-            Self::Ready(ring) => Some(ring),
-            Self::Untried | Self::Never => None,
+        match &mut self.state {
+            State::Ready(ring) => Some(ring),
+            State::Untried | State::Never => None,
         }
     }
 }
 
-fn make() -> Rings {
+fn make() -> State {
     static REFUSED: Once = Once::new();
     match Ring::new(MAX) {
         Ok(ring) => {
             debug!("what many are told leaves through io_uring");
-            Rings::Ready(Box::new(ring))
+            State::Ready(Box::new(ring))
         }
         Err(error) => {
             REFUSED.call_once(|| info!("io_uring is not available, sockets are written to one by one: {error}"));
-            Rings::Never
+            State::Never
         }
     }
 }
@@ -68,10 +74,10 @@ mod tests {
 
     #[test]
     fn a_ring_is_made_when_many_are_to_be_written_to_and_only_if_it_is_wanted() {
-        let mut rings = Rings::new(true);
-        assert_eq!(rings.batch(MIN - 1), None);
-        assert!(matches!(rings, Rings::Untried));
-        let batch = rings.batch(MIN);
+        let mut rings = Rings::new(Some(256));
+        assert_eq!(rings.batch(255), None);
+        assert!(matches!(rings.state, State::Untried));
+        let batch = rings.batch(256);
         match Ring::new(1) {
             Ok(_) => assert_eq!(batch, Some(usize::from(MAX))),
             Err(error) => {
@@ -79,7 +85,7 @@ mod tests {
                 assert_eq!(batch, None);
             }
         }
-        assert!(!matches!(rings, Rings::Untried), "it is tried once");
-        assert_eq!(Rings::new(false).batch(10_000), None);
+        assert!(!matches!(rings.state, State::Untried), "it is tried once");
+        assert_eq!(Rings::new(None).batch(10_000), None);
     }
 }

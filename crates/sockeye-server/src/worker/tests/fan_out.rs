@@ -17,10 +17,10 @@ const BUFFER: usize = 8 * 1024;
 
 /// One worker, whose clients come over TCP; and a session to publish with.
 fn with_worker(test: impl AsyncFnOnce(Worker, SessionKey)) {
-    with_worker_of(true, test);
+    with_worker_of(Some(16), test);
 }
 
-fn with_worker_of(io_uring: bool, test: impl AsyncFnOnce(Worker, SessionKey)) {
+fn with_worker_of(io_uring: Option<usize>, test: impl AsyncFnOnce(Worker, SessionKey)) {
     let mut options = ServerOptions::new(Site::Server);
     (options.workers, options.io_uring) = (1, io_uring);
     let common = Common {
@@ -94,17 +94,17 @@ async fn hear(client: &mut WebSocket<TcpStream>) -> Value {
 /// between them.
 #[test]
 fn whoever_reads_late_gets_every_frame_whole_and_in_order() {
-    late_readers(3, true);
+    late_readers(3, Some(4));
 }
 
 /// The same, where they are so many that they are written to in one system call; and where that is not wanted.
 #[test]
 fn whoever_reads_late_of_many_does_so_too() {
-    late_readers(20, true);
-    late_readers(20, false);
+    late_readers(20, Some(16));
+    late_readers(20, None);
 }
 
-fn late_readers(count: usize, io_uring: bool) {
+fn late_readers(count: usize, io_uring: Option<usize>) {
     with_worker_of(io_uring, async |worker, publisher| {
         let mut clients = subscribers(count, &worker, publisher).await;
         let mut next = 1;
