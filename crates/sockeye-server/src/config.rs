@@ -26,9 +26,9 @@ pub use load::{Loaded, Sources};
 pub use mistake::{Mistake, Mistakes, Place};
 pub use print::{default_file, reference, variables};
 pub use schema::{
-    Anonymous, ApiSection, CallsSection, Config, DemosSection, Durability, HubSection, IoUring, LimitsSection,
-    NamespaceOptions, NamespaceTable, OriginsSection, PageSection, PipesSection, ServerSection, SessionSection, Slow,
-    SockJsSection, StoreSection, TlsSection, When, Who,
+    Anonymous, ApiSection, CallsSection, Compression, Config, DemosSection, Durability, HubSection, IoUring,
+    LimitsSection, NamespaceOptions, NamespaceTable, OriginsSection, PageSection, PipesSection, ServerSection,
+    SessionSection, Slow, SockJsSection, StoreSection, TlsSection, When, Who,
 };
 pub use secret::{Secret, SecretsFile};
 

@@ -187,6 +187,7 @@ const BY_ENVIRONMENT: &[(&str, &str)] = &[
     ("server.listen", "127.0.0.1:9"),
     ("server.workers", "3"),
     ("server.drain", "7 s"),
+    ("server.deflate", "takeover"),
     ("server.io_uring", "never"),
     ("tls.cert", "a.pem"),
     ("tls.key", "b.pem"),
@@ -460,7 +461,7 @@ fn a_torn_file_is_read_as_far_as_it_goes() {
 #[test]
 fn what_the_server_is_started_with() {
     let options = load(
-        "server = { listen = '[::1]:5', workers = 3, drain = '9 s', io_uring = 'never' }\n\
+        "server = { listen = '[::1]:5', workers = 3, drain = '9 s', io_uring = 'never', deflate = 'always' }\n\
          limits = { connections = 7, connections_per_address = 6, new_per_second = 5, limit_loopback = true }\n\
          tls = { cert = 'a.pem', key = 'b.pem' }\n\
          origins.allowed = ['https://a.example']\n\
@@ -472,6 +473,7 @@ fn what_the_server_is_started_with() {
     let admission = &options.admission;
     assert_eq!((admission.max_connections, admission.per_address, admission.new_per_second), (7, 6, 5));
     assert!(admission.limit_loopback && options.tls.is_some() && options.io_uring.is_none());
+    assert!(options.deflate.is_some());
     assert_eq!((options.max_message, options.max_fragments), (2_048, 4));
 }
 

@@ -11,6 +11,7 @@ use common::{
     upgrade, within,
 };
 use serde_json::{Value, json};
+use sockeye::Deflate;
 use sockeye_server::{
     Call, CallError, Calls, ChannelOptions, Namespaces, StorePlace, config::Sources, store::StoreOptions,
 };
@@ -53,6 +54,34 @@ async fn connecting() {
     kim.say(&json!({"subscribe": "a b"})).await;
     let error = kim.hear().await;
     assert_eq!((&error["error"]["code"], &error["id"]), (&json!("bad_channel"), &Value::Null));
+}
+
+#[tokio::test]
+async fn who_offers_compression_gets_it_and_hears_what_the_others_hear() {
+    for (word, takeover) in [("always", false), ("takeover", true)] {
+        let text = format!("server.deflate = '{word}'");
+        let config = Sources::new().text("sockeye.toml", &text).load().unwrap().config;
+        let mut options = hub_options();
+        options.deflate = config.server_options().deflate;
+        let server = Running::start(&options);
+        let policy = Deflate::default().server_takeover(takeover).client_takeover(takeover);
+        let mut small = Talk::over(server.client("/ws").deflate(policy)).await;
+        let mut plain = Talk::over(server.client("/ws")).await;
+        let agreed = small.socket.extensions();
+        assert!(agreed.starts_with("permessage-deflate"), "{agreed}");
+        assert_eq!(agreed.contains("no_context_takeover"), !takeover, "{agreed}");
+        assert_eq!(plain.socket.extensions(), "");
+        for talk in [&mut small, &mut plain] {
+            talk.done(json!({"subscribe": "room"})).await;
+        }
+        for number in 0..3 {
+            let said = json!({"number": number, "text": "again and ".repeat(100)});
+            small.done(json!({"publish": "room", "data": said})).await;
+            for talk in [&mut small, &mut plain] {
+                assert_eq!(data(&talk.hear().await), &said);
+            }
+        }
+    }
 }
 
 /// The rules of a configuration, as a client meets them.

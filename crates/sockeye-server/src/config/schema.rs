@@ -70,6 +70,11 @@ section! {
         pub workers: Option<usize> = None, AutoCount(1, 1_024);
         /// How long clients have to answer the Close frame when the server stops.
         pub drain: Duration = 5 * SECOND, Time(100 * MILLISECOND, HOUR);
+        /// Whether WebSockets of the hub and the echo are compressed for clients that offer it (permessage-deflate), from
+        /// messages of 128 bytes on: `"never"`, `"always"` (each message by itself: an idle connection holds nothing for
+        /// it, and what many are told is compressed once), or `"takeover"` (messages refer to those before: smaller, for up
+        /// to 32 KiB of memory each way).
+        pub deflate: Compression = Compression::Never, Word::NEW;
         /// Whether what many are told at once is sent through `io_uring`: `"auto"` (where the system has it and lets it
         /// be used) or `"never"`.
         pub io_uring: IoUring = IoUring::Auto, Word::NEW;
@@ -295,6 +300,17 @@ section! {
     }
 }
 
+/// What is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// Nothing.
+    Never,
+    /// Each message by itself.
+    Always,
+    /// Messages refer to those before.
+    Takeover,
+}
+
 /// Whether `io_uring` is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IoUring {
@@ -357,6 +373,11 @@ pub enum Durability {
     Fsync,
     /// When the operating system has it.
     Os,
+}
+
+impl Words for Compression {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("never", Self::Never), ("always", Self::Always), ("takeover", Self::Takeover)];
 }
 
 impl Words for IoUring {

@@ -1,12 +1,12 @@
 //! From a configuration to what a server is started with.
 use std::sync::Arc;
 
-use sockeye::OriginPolicy;
+use sockeye::{Deflate, OriginPolicy};
 use sockeye_hub::{ChannelOptions, HubOptions, Namespaces, SlowPolicy};
 
 use super::{
-    Config, Durability, IoUring, LimitsSection, NamespaceOptions, NamespaceTable, OriginsSection, PipeOptions,
-    PipesSection, SessionLimits, SessionSection, Slow, SockJsOptions, SockJsSection, StorePlace,
+    Compression, Config, Durability, IoUring, LimitsSection, NamespaceOptions, NamespaceTable, OriginsSection,
+    PipeOptions, PipesSection, SessionLimits, SessionSection, Slow, SockJsOptions, SockJsSection, StorePlace,
 };
 use crate::{
     Admission, ApiKey, ServerOptions, Site, Tls, TlsError,
@@ -22,6 +22,11 @@ impl Config {
         options.listen = self.server.listen;
         options.workers = self.server.workers.unwrap_or(options.workers);
         options.drain = self.server.drain;
+        options.deflate = match self.server.deflate {
+            Compression::Never => None,
+            Compression::Always => Some(Deflate::default()),
+            Compression::Takeover => Some(Deflate::default().server_takeover(true).client_takeover(true)),
+        };
         if self.server.io_uring == IoUring::Never {
             options.io_uring = None;
         }
