@@ -109,9 +109,20 @@ pub fn run(bench: &Bench) -> ExitCode {
         Ok(false) => ExitCode::SUCCESS,
         Ok(true) => ExitCode::from(INTERRUPTED),
         Err(error) => {
-            eprintln!("sockeye bench: {error}");
+            let error = error.to_string();
+            eprintln!("sockeye bench: {error}{}", hint(&error));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// What can be done about a failure, where it is the server's limits and not the server.
+fn hint(error: &str) -> &'static str {
+    if error.contains("\"rate_limited\"") {
+        "\n(Sockeye's limits: session_rate and channel_rate of the namespace, commands_per_second and commands_burst of \
+         [session]; docs/bench.md has a configuration without them)"
+    } else {
+        ""
     }
 }
 

@@ -18,7 +18,7 @@ pub(crate) struct Args {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Serve the pages and the three demos
+    /// Serve channels, their HTTP API and SockJS; and the pages and demos, where the configuration has them
     Serve(Serve),
     /// Serve one demo alone, at every path
     #[command(subcommand)]
@@ -223,7 +223,7 @@ pub(crate) struct Way {
 const CONNECT_MORE: &str = r#"Examples:
   sockeye connect ws://127.0.0.1:7071/echo
   printf 'a\nb\n' | sockeye connect ws://127.0.0.1:7071/echo
-  echo '{"subscribe":"news"}' | sockeye connect --count 3 --timeout 10 ws://127.0.0.1:7071/chat
+  echo '{"subscribe":"news"}' | sockeye connect --count 3 --timeout 10 ws://127.0.0.1:7071/ws
   sockeye connect --header @token.txt --json --no-close ws://127.0.0.1:7071/chat </dev/null | jq .
   sockeye connect --ping-interval 1 --no-close ws://127.0.0.1:7071/echo </dev/null
   sockeye connect --cacert cert.pem --http2 --deflate wss://localhost:7071/echo

@@ -156,6 +156,18 @@ fn channels_deliver_and_acknowledge() {
     assert!(report["after_handshake_each"]["private"].is_i64());
 }
 
+/// Its limits are for what people do, not for this.
+#[test]
+fn who_is_too_fast_for_the_server_is_told_which_limits_to_raise() {
+    let _alone = ALONE.lock();
+    let server = Server::start(&["serve"]);
+    let output = run(bench(&format!("{}ws", server.url), "publish --connections 1 --in-flight 200 --seconds 5"), b"");
+    assert_eq!(status(&output), 1);
+    for word in ["rate_limited", "session_rate", "channel_rate", "commands_per_second", "commands_burst"] {
+        assert!(stderr(&output).contains(word), "{word}: {}", stderr(&output));
+    }
+}
+
 #[test]
 fn handshakes_and_idle_connections() {
     let _alone = ALONE.lock();
