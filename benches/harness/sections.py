@@ -64,7 +64,9 @@ class Memory:
     servers: tuple[str, ...]
     columns: tuple[Column, ...]
     limit: float
-    """What `of` must stay under, in the last column but one."""
+    """What `of` must stay under, in the last column but one, with `connections` or more."""
+    connections: int = 10_000
+    """With fewer, what is there once weighs too much on each."""
     of: tuple[str, ...] = (SOCKEYE,)
 
 

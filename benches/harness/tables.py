@@ -127,7 +127,7 @@ def bytes_each(section, result):
     made = Table(section.name, f"{section.title}; {result['connections']:,} connections", headings, [])
     for name in alive(result):
         made.rows.append([name, *(number(scaled(rounds, name, one), one.digits) for one in section.columns)])
-    for name in section.of:
+    for name in section.of if result["connections"] >= section.connections else ():
         for judged in column(rounds, name, section.columns[-2].path):
             what = f"bytes each, {section.columns[-2].heading}"
             made.verdicts.append(Verdict(section.name, what, judged, section.limit, digits=0, of=name))

@@ -49,11 +49,12 @@ class Tables(unittest.TestCase):
         self.assertEqual(made.verdicts, [])
 
     def test_memory_and_attack(self):
-        section = Memory("idle", "idle", "idle", ("idle",), ("sockeye",), (Column("a", "x.y"), Column("b", "z")), 10)
+        section = Memory("idle", "idle", "idle", ("idle",), ("sockeye",), (Column("a", "x.y"), Column("b", "z")), 10, 5)
         result = {"servers": ["sockeye"], "rounds": [{"sockeye": {"x": {"y": 11}}}], "failures": {}, "connections": 5}
         made = tables.table(section, result)
         self.assertEqual(made.rows, [["sockeye", "11", ""]])
         self.assertEqual((made.verdicts[0].word, made.verdicts[0].measured), ("missed", "11"))
+        self.assertEqual(tables.table(section, result | {"connections": 4}).verdicts, [], "too few to judge by")
         result["rounds"] = [{"sockeye": {"pings": {"sent": 1234}}}]
         made = tables.table(Attack("attack", "attack", ("sockeye",)), result)
         self.assertEqual(made.rows, [["sockeye", "", "", "", "1,234", "", ""]])

@@ -222,7 +222,7 @@ section! {
 }
 
 section! {
-    /// The live page: who is connected, and what happens in the channels.
+    /// The front page, on which a channel can be tried. The JavaScript client at `/sockeye.js` is there without it.
     pub struct PageSection {
         /// Whether it is served. `"loopback"`: as long as the server listens on loopback.
         pub enabled: When = When::Loopback, Word::NEW;
