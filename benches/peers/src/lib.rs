@@ -49,17 +49,29 @@ impl Mode {
     }
 }
 
-/// Accepts connections at a free port of 127.0.0.1, prints where in the form `run` reads, and serves each.
+/// Accepts connections at a free port of 127.0.0.1, prints where in the form `run` reads, and serves each. Sets `TCP_NODELAY`,
+/// which these libraries leave to the program.
 ///
 /// # Errors
 /// If the port cannot be bound, or accepting fails.
 pub fn serve<F: Future<Output = ()> + 'static>(connection: impl Fn(TcpStream) -> F) -> io::Result<()> {
+    serve_as_accepted(move |stream| {
+        // It fails where the peer has left already, which the library will notice.
+        let _ = stream.set_nodelay(true);
+        connection(stream)
+    })
+}
+
+/// The same, for a library that sets `TCP_NODELAY` itself.
+///
+/// # Errors
+/// As [`serve`].
+pub fn serve_as_accepted<F: Future<Output = ()> + 'static>(connection: impl Fn(TcpStream) -> F) -> io::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     tokio::task::LocalSet::new().block_on(&runtime, async {
         let listener = listen().await?;
         loop {
             let (stream, _) = listener.accept().await?;
-            stream.set_nodelay(true)?;
             tokio::task::spawn_local(connection(stream));
         }
     })

@@ -1,6 +1,6 @@
 //! Our own library on tokio alone, without the realtime server around it: as its documentation advises, messages that came
 //! together are queued, and leave together when `recv` waits.
-use peers::{MAX_MESSAGE, Mode, serve};
+use peers::{MAX_MESSAGE, Mode, serve_as_accepted};
 use sockeye::{Config, Deflate, Error, Handshake, ServerConfig, WebSocket};
 use std::sync::Arc;
 use tokio::{net::TcpStream, task::spawn_local};
@@ -13,7 +13,7 @@ fn main() -> std::io::Result<()> {
         config.connection = Arc::new(connection);
         config.deflate = (mode == Mode::Deflate).then(|| Deflate::default().threshold(0).level(1).unwrap_or_default());
     }));
-    serve(move |stream| {
+    serve_as_accepted(move |stream| {
         let config = Arc::clone(&config);
         async move {
             if let Ok(request) = Handshake::read(stream, &config).await
