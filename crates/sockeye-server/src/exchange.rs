@@ -14,7 +14,7 @@ use sockeye::{
     proto::handshake::{BodyLength, is_plain_path, is_upgrade, write_response},
 };
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Chain, Join},
+    io::{AsyncReadExt, AsyncWriteExt, Chain, Join},
     net::{
         TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
@@ -36,6 +36,7 @@ use crate::{
     },
     routes::Routes,
     sockjs::{self, Door},
+    talk::Io,
     tls::{self, Acceptor},
     worker::Worker,
 };
@@ -44,11 +45,6 @@ use crate::{
 const MAX_REQUESTS: usize = 1_000;
 /// Time for a client to hear that not all of its request is wanted.
 const LINGER: Duration = Duration::from_secs(2);
-
-/// What a connection can run over.
-pub(crate) trait Io: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
-
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Io for S {}
 
 /// Answers requests until the connection closes, or becomes a WebSocket or one of HTTP/2, which have tasks of their own:
 /// this one may be dropped when the server stops.

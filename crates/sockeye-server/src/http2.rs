@@ -35,9 +35,10 @@ use crate::{
     admission::Ticket,
     api::{Api, BODY_TIMEOUT, MAX_BODY, Refused, without_body},
     dialect::ErrorCode,
-    exchange::{Io, answer},
+    exchange::answer,
     pipe::{self, http2::Outgoing},
     sockjs::{self, Door},
+    talk::Io,
     worker::Worker,
 };
 

@@ -7,9 +7,15 @@ use std::{
 
 use bytes::Bytes;
 use sockeye::{CloseCode, CloseReason, Error, Message, Prepared, SendError, WebSocket};
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 
-use crate::exchange::Io;
+/// What a connection can run over.
+pub(crate) trait Io: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Io for S {}
 
 /// What sessions and demos speak over. The words are those of [`WebSocket`], and so is what they promise: nothing is lost
 /// when a call is not repeated, and what is queued leaves when any of the polls is called.

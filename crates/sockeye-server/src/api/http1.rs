@@ -15,7 +15,7 @@ use tokio::{
 use super::{Api, BODY_TIMEOUT, Backend, Call, MAX_BODY, Refused, without_body};
 use crate::{
     dialect::{ErrorCode, Problem},
-    exchange::Io,
+    talk::Io,
 };
 
 /// Bytes of the line before a chunk, with its extensions, which mean nothing.

@@ -23,7 +23,7 @@ use super::{Answer, BODY_TIMEOUT, Begun, Streaming, shared::Outflow};
 use crate::{
     api::{Refused, http1::read_body},
     dialect::ErrorCode,
-    exchange::Io,
+    talk::Io,
     worker::Worker,
 };
 

@@ -14,9 +14,9 @@ use crate::{
     Demo, PipeOptions, ServerOptions, Site, SockJsOptions,
     demo::{Demos, Seat},
     dialect::json,
-    exchange::Io,
     pipe::{MAX_QUEUED_MESSAGES, is_from_elsewhere},
     routes::{Routes, Service},
+    talk::Io,
     worker::Worker,
 };
 

@@ -12,7 +12,7 @@ use sockeye_pipe::{
     sockjs::{BrokenFraming, Transport, close_code, websocket_messages},
 };
 
-use crate::{exchange::Io, talk::Talk};
+use crate::talk::{Io, Talk};
 
 /// Prepared forms that a thread remembers, for those who are told the same: what was just told to one of them is told to the
 /// next.
