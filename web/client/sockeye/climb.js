@@ -71,6 +71,8 @@ export class Climb {
       // One that was given up is told of its end as well, when the timer is the next pause already.
       if (this.#dial !== dial) return;
       clearTimeout(this.#timer);
+      // Nothing rests now: what is ready may wait for its moment, and a change of the network shall not dial beside it.
+      this.#timer = undefined;
       this.#dial = undefined;
       then();
     };

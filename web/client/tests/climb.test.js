@@ -180,3 +180,24 @@ for (const [how, ends] of /** @type {[string, (socket: FakeSocket) => unknown][]
     assert.deepEqual(asked, ['/ws/stream']);
   });
 }
+
+test('a network that changes while a better transport waits for its moment does not dial another beside it', async (t) => {
+  const connection = new EventTarget();
+  const before = Object.getOwnPropertyDescriptor(globalThis, 'navigator');
+  Object.defineProperty(globalThis, 'navigator', { value: { onLine: true, connection }, configurable: true });
+  t.after(() => (before ? Object.defineProperty(globalThis, 'navigator', before) : Reflect.deleteProperty(globalThis, 'navigator')));
+  const { client, count, socket, stream, down } = roads(t, { timeout: 60_000 });
+  await down();
+  await pass(30_000);
+  const call = client.call('slow');
+  await greet(socket(), { session: 's2' });
+  await pass(3_000);
+  const dialled = count();
+  connection.dispatchEvent(new Event('change'));
+  await pass(20_000);
+  assert.equal(count(), dialled, 'the one that waits would never be closed');
+  stream().say({ id: stream().commands[0]?.id, ok: { data: 7 } });
+  assert.equal(await call, 7);
+  await settle();
+  assert.equal(client.transport, 'websocket');
+});
