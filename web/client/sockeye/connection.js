@@ -250,19 +250,19 @@ export class Connection {
     return { connect: { token: this.#token, client: this.#options.name } };
   }
 
-  /** @param {Attempt} attempt @param {Json} ok */
+  /** What waited leaves before listeners are told, who may add to it, or close. @param {Attempt} attempt @param {Json} ok */
   #greeted(attempt, ok) {
     clearTimeout(attempt.deadline);
     attempt.openSince = Date.now();
     this.#keepAlive(ok.ping_every_ms);
     const session = typeof ok.session === 'string' ? ok.session : '';
-    this.#enter({ name: 'open', session, user: typeof ok.user === 'string' ? ok.user : undefined, transport: attempt.socket?.transport ?? 'websocket' });
-    if (this.#attempt !== attempt) return;
+    this.#state = { name: 'open', session, user: typeof ok.user === 'string' ? ok.user : undefined, transport: attempt.socket?.transport ?? 'websocket' };
     this.#handlers.onOpen();
     for (const command of this.#commands) {
       if (command.id === undefined) this.#transmit(command);
     }
     this.#opening.resolve();
+    this.#handlers.onState(this.#state);
     if (this.#attempt === attempt) this.#climb.start();
   }
 

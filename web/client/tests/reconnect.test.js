@@ -358,3 +358,17 @@ test('addresses', (t) => {
   t.after(() => Reflect.deleteProperty(globalThis, 'location'));
   assert.equal(to('/ws'), 'wss://page.example/ws');
 });
+
+test('what a listener for the state begins is asked for once, behind what waited', async (t) => {
+  const { client, socket } = world(t);
+  client.call('waited').catch(() => {});
+  client.addEventListener('state', ({ state }) => {
+    if (state.name === 'open') client.subscribe('chat').addEventListener('error', ({ error }) => assert.fail(error));
+  });
+  socket().onopen?.({});
+  await settle();
+  const [hello] = socket().take();
+  socket().say({ id: hello?.id, ok: { session: 's1' } });
+  await settle();
+  assert.deepEqual(socket().take().map(({ call, subscribe }) => call ?? subscribe), ['waited', 'chat']);
+});
