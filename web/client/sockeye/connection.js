@@ -296,9 +296,8 @@ export class Connection {
 
   /** What is asked once only ends in its own time: the connection that it is on is as good as ever. */
   #switchIfQuiet() {
-    if (!this.#better) return;
-    const { isLate } = this.#better;
-    if ([...this.#sent.values()].every(({ once }) => isLate && !once)) this.#switch();
+    const better = this.#better;
+    if (better && [...this.#sent.values()].every(({ once }) => better.isLate && !once)) this.#switch();
   }
 
   #leaveBetter() {
@@ -406,13 +405,13 @@ export class Connection {
     this.#write(`{"id":${command.id},${command.body}`);
   }
 
-  /** @param {Command} command @param {SockeyeError | undefined} error @param {Json} [ok] */
+  /** What came with an answer is heard before another transport takes over. @param {Command} command @param {SockeyeError | undefined} error @param {Json} [ok] */
   #finish(command, error, ok = {}) {
     if (!this.#commands.delete(command)) return;
     if (command.id !== undefined) this.#sent.delete(command.id);
     clearTimeout(command.timer);
     command.done(error, ok);
-    this.#switchIfQuiet();
+    if (this.#better) queueMicrotask(() => this.#switchIfQuiet());
   }
 
   /** What is written in one turn leaves together. @param {string} text */

@@ -201,3 +201,24 @@ test('a network that changes while a better transport waits for its moment does 
   await settle();
   assert.equal(client.transport, 'websocket');
 });
+
+test('what came together with the last answer is heard before the better transport takes over', async (t) => {
+  const { client, socket, stream, down } = roads(t, { timeout: 60_000 });
+  await down();
+  const room = client.subscribe('chat');
+  /** @type {unknown[]} */
+  const heard = [];
+  room.onmessage = ({ data }) => heard.push(data);
+  await settle();
+  stream().say({ id: stream().commands.shift()?.id, ok: {} });
+  await pass(30_000);
+  const call = client.call('slow');
+  await greet(socket(), { session: 's2' });
+  await pass(3_000);
+  // No history brings it back.
+  stream().say([{ id: stream().commands[0]?.id, ok: { data: 7 } }, { on: 'chat', data: 'with it' }]);
+  assert.equal(await call, 7);
+  await settle();
+  assert.equal(client.transport, 'websocket');
+  assert.deepEqual(heard, ['with it']);
+});
