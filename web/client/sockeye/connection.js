@@ -222,7 +222,7 @@ export class Connection {
     const ifCurrent = (/** @type {(event: any) => void} */ run) => (/** @type {any} */ event) => {
       if (this.#attempt === attempt) run(event);
     };
-    socket.onopen = ifCurrent(() => this.#greet(attempt));
+    socket.onopen = ifCurrent(() => this.#greet(attempt, socket));
     socket.onmessage = ifCurrent((event) => this.#heard(attempt, event.data));
     socket.onclose = ifCurrent((/** @type {CloseEventLike} */ close) => this.#ended(close));
   }
@@ -235,15 +235,15 @@ export class Connection {
 
   /**
    * Nothing else leaves before the answer: what is sent behind a refused token would be done in the name of nobody.
-   * @param {Attempt} attempt
+   * @param {Attempt} attempt @param {Dial} socket
    */
-  #greet(attempt) {
-    const command = this.#register(this.#hello(), CONNECT_DEADLINE_MS, { again: false, once: false }, (error, ok) => {
+  #greet(attempt, socket) {
+    socket.token = this.#token;
+    this.#transmit(this.#register(this.#hello(), CONNECT_DEADLINE_MS, { again: false, once: false }, (error, ok) => {
       if (this.#attempt !== attempt) return;
       if (error) this.#refused(error);
       else this.#greeted(attempt, ok);
-    });
-    this.#transmit(command);
+    }));
   }
 
   #hello() {
@@ -257,6 +257,7 @@ export class Connection {
     this.#keepAlive(ok.ping_every_ms);
     const session = typeof ok.session === 'string' ? ok.session : '';
     this.#state = { name: 'open', session, user: typeof ok.user === 'string' ? ok.user : undefined, transport: attempt.socket?.transport ?? 'websocket' };
+    if (this.#token !== undefined && attempt.socket?.token !== this.#token) this.refresh(this.#token).catch((error) => this.#isClosed() || this.#handlers.onError(error));
     this.#handlers.onOpen();
     for (const command of this.#commands) {
       if (command.id === undefined) this.#transmit(command);
@@ -275,6 +276,7 @@ export class Connection {
       if (isObject(reply) && reply.id === 1 && isObject(reply.ok)) proved(reply.ok);
       else if (isObject(reply) && (reply.error || reply.bye)) dial.close(1000);
     };
+    dial.token = this.#token;
     dial.send(`{"id":1,${encode(this.#hello())}`);
   }
 
@@ -325,8 +327,9 @@ export class Connection {
   /** @param {SockeyeError} error */
   #refused(error) {
     if (error.code === 'disconnected') return;
-    const stale = error.code === 'token_expired' && this.#options.getToken !== undefined;
-    if (stale) this.#token = undefined;
+    const isOld = this.#attempt?.socket?.token !== this.#token;
+    const stale = isOld || (error.code === 'token_expired' && this.#options.getToken !== undefined);
+    if (stale && !isOld) this.#token = undefined;
     if (FINAL.has(error.code) && !stale) return this.close(error);
     this.#handlers.onError(error);
     this.#askedToWait(error.retryAfter ?? 0);

@@ -135,6 +135,8 @@ export class Dial {
   /** @type {((event: any) => void) | null} */ onmessage = null;
   /** @type {((event: any) => void) | null} */ onclose = null;
   /** @type {((event: any) => void) | null} */ onerror = null;
+  /** What it was greeted with: by the time it is used, there may be a newer one. @type {string | undefined} */
+  token;
   #place;
   /** Those that were not tried yet. */
   #rungs;

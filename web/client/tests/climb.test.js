@@ -222,3 +222,22 @@ test('what came together with the last answer is heard before the better transpo
   assert.equal(client.transport, 'websocket');
   assert.deepEqual(heard, ['with it']);
 });
+
+test('a token that is refreshed while a better transport proves itself is not taken back by it', async (t) => {
+  const { client, socket, stream, down } = roads(t, { token: 'first' });
+  await down();
+  const room = client.subscribe('chat');
+  await settle();
+  stream().say({ id: stream().commands.shift()?.id, ok: { epoch: 'e', offset: 0 } });
+  await pass(30_000);
+  await greet(socket(), { session: 's2' });
+  const refreshed = client.refresh('second');
+  await settle();
+  stream().say({ id: stream().commands[0]?.id, ok: {} });
+  await refreshed;
+  await pass(3_000);
+  assert.equal(client.transport, 'websocket');
+  const commands = socket().take();
+  assert.deepEqual(commands.map(({ refresh, subscribe }) => refresh?.token ?? subscribe), ['second', 'chat'], 'before anything is done with it');
+  room.unsubscribe();
+});
