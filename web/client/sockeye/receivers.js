@@ -85,8 +85,13 @@ async function atOnce(response) {
 async function ask(url, signal) {
   const response = await fetch(url, { signal, cache: 'no-store' });
   if (response.status !== 200) throw await refusal(response);
-  if (response.headers.get('content-type')?.startsWith('text/html')) throw new BadAnswer(200, 'a page instead of messages');
+  if (isPage(response)) throw new BadAnswer(200, 'a page instead of messages');
   return response;
+}
+
+/** The server never answers with one; what asks for a login or an agreement does, and says that all is well. @param {Response} response */
+export function isPage(response) {
+  return response.headers.get('content-type')?.startsWith('text/html') ?? false;
 }
 
 /** What an answer that is a refusal says. @param {Response} response @returns {Promise<BadAnswer>} */

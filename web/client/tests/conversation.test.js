@@ -191,3 +191,20 @@ test('closed by this end, it leaves', async (t) => {
   assert.deepEqual(closes, [{ code: 1000, reason: 'done' }]);
   assert.equal(posts.at(-1)?.pathname, '/ws/leave');
 });
+
+test('a page that answers a POST has taken nothing: it is made again', async (t) => {
+  const { conversation, open, posts, closes } = scene(t);
+  open();
+  mock.method(globalThis, 'fetch', async (/** @type {string} */ url) => {
+    posts.push(new URL(url));
+    if (posts.length > 2) return new Response(null, { status: 204 });
+    return new Response('<h1>Welcome to the hotel</h1>', { headers: { 'content-type': 'text/html; charset=utf-8' } });
+  });
+  conversation.send('{"n":1}');
+  await pass(100);
+  assert.equal(conversation.bufferedAmount, 7);
+  await pass(200);
+  assert.equal(conversation.bufferedAmount, 0);
+  assert.deepEqual(posts.map(({ searchParams }) => searchParams.get('sent')), ['0', '0', '0']);
+  assert.deepEqual(closes, []);
+});
