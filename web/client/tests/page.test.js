@@ -45,7 +45,12 @@ function page(t, onLine = true) {
   return {
     listeners: () => listeners,
     /** @param {string} type @param {object} [detail] */
-    window: (type, detail = {}) => window.dispatchEvent(Object.assign(new Event(type), detail)),
+    window: (type, detail = {}) => {
+      if (type === 'online' || type === 'offline') navigator.onLine = type === 'online';
+      window.dispatchEvent(Object.assign(new Event(type), detail));
+    },
+    /** The network is back, and nobody says so. */
+    silentlyOnline: () => void (navigator.onLine = true),
     /** @param {string} type @param {boolean} [hidden] */
     document: (type, hidden = false) => {
       document.hidden = hidden;
@@ -162,6 +167,25 @@ test('frozen and offline: both must be over', async (t) => {
   host.window('online');
   assert.equal(client.state.name, 'connecting');
 });
+
+for (const [name, freeze, resume] of /** @type {[string, (host: ReturnType<typeof page>) => void, (host: ReturnType<typeof page>) => void][]} */ ([
+  ['frozen', (host) => host.document('freeze'), (host) => host.document('resume')],
+  ['in the cache', (host) => host.window('pagehide', { persisted: true }), (host) => host.window('pageshow', { persisted: true })],
+])) {
+  test(`a network that came back while the page was ${name} is found when it resumes`, async (t) => {
+    const host = page(t);
+    const { client, socket, count } = world(t);
+    await greet(socket());
+    host.window('offline');
+    freeze(host);
+    await pass(60_000);
+    assert.equal(client.state.name, 'paused');
+    host.silentlyOnline();
+    resume(host);
+    assert.equal(client.state.name, 'connecting');
+    assert.equal(count(), 2, 'one attempt');
+  });
+}
 
 test('looked at again: the pause is cut short, but not the one that the server asked for', async (t) => {
   const host = page(t);
