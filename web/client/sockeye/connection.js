@@ -4,7 +4,7 @@ import { address, batches, encode, isCount, isLoopback, isObject, parse, readErr
 import { Climb } from './climb.js';
 import { SockeyeError, deferred } from './events.js';
 import { Ladder } from './ladder.js';
-import { CLOSED_AS, CONNECT_DEADLINE_MS, FINAL, PING_MARGIN_MS, PROBE_MS, STABLE_AFTER_MS, SWITCH_WITHIN_MS, TIMEOUT_MS, VOLATILE_BACKLOG_BYTES, backoff } from './limits.js';
+import { CLOSED_AS, CONNECT_DEADLINE_MS, FINAL, PING_MARGIN_MS, PROBE_MS, STABLE_AFTER_MS, SWITCH_WITHIN_MS, TIMEOUT_MS, TIMER_LIMIT_MS, VOLATILE_BACKLOG_BYTES, backoff } from './limits.js';
 import { watchPage } from './page.js';
 
 /** @import * as Api from '../sockeye.d.ts' */
@@ -394,7 +394,7 @@ export class Connection {
   /** @param {object | string} command @param {number} timeout @param {{ again: boolean, once: boolean }} kind @param {Done} done */
   #register(command, timeout, { again, once }, done) {
     const body = typeof command === 'string' ? command : encode(command);
-    const timer = setTimeout(() => this.#finish(waiting, new SockeyeError('timeout', 'no reply')), timeout);
+    const timer = setTimeout(() => this.#finish(waiting, new SockeyeError('timeout', 'no reply')), Math.min(timeout, TIMER_LIMIT_MS));
     /** @type {Command} */
     const waiting = { body, again, once, id: undefined, timer, done };
     this.#commands.add(waiting);

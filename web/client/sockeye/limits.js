@@ -7,6 +7,8 @@ export const RETRY_AFTER_CAP_MS = 600_000;
 export const CONNECT_DEADLINE_MS = 10_000;
 export const STABLE_AFTER_MS = 5_000;
 export const TIMEOUT_MS = 10_000;
+/** A timer that is to wait longer than this fires at once. */
+export const TIMER_LIMIT_MS = 2 ** 31 - 1;
 export const PING_MARGIN_MS = 5_000;
 export const PROBE_MS = 5_000;
 export const RETRY_WINDOW_MS = 240_000;
