@@ -130,7 +130,7 @@ export class Conversation {
       if (this.#received > before) this.#wasReplaced = false;
       if (wasThere) {
         // It is followed by the next one at once; but nobody shall make this spin.
-        failures = lastedMs > 100 || this.#received > before ? -1 : failures;
+        failures = lastedMs >= ATTACHED_MS || this.#received > before ? -1 : failures;
         quietSince = Date.now();
       }
       if (Date.now() - quietSince >= RESUME_WITHIN_MS) return this.#fail({ code: 1006, reason: 'cut', verdict });

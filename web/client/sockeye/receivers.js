@@ -50,6 +50,8 @@ export function receiveEvents(url, signal, heard) {
       settle();
     };
     signal.addEventListener('abort', () => end(resolve), { once: true });
+    // Heartbeats are comments, of which a page hears nothing: that the server answers is the only sign of life of an idle line.
+    source.onopen = () => heard();
     source.onmessage = ({ data }) => heard(data);
     source.onerror = () => end(source.readyState === EventSource.CLOSED ? () => reject(new BadAnswer(0, 'no stream of events')) : resolve);
   });
