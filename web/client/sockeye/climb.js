@@ -1,6 +1,6 @@
 /**
  * Back up: while a connection lives on a transport that is not the best, a better one is tried beside it, now and then. It takes over
- * when it has opened, was greeted, and held for three seconds; until then nothing is given up.
+ * when it has opened, was greeted, and held for five seconds; until then nothing is given up.
  *
  *     resting ──pause over, or the network changed──> trying ──opened──> proving ──held──> ready
  *        ^                                              └─ failed ─┬────────┘ cut

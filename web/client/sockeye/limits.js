@@ -51,8 +51,11 @@ export function backoff(failures, random = Math.random) {
 
 /** An attempt that has not opened by then gets company: the next transport is tried beside it. */
 export const FALLBACK_AFTER_MS = 2_500;
-/** A connection cut this soon after it opened was not meant to live. */
-export const CUT_WITHIN_MS = 3_000;
+/**
+ * A connection cut this soon after it opened was not meant to live. All that is not stable is: with a gap between the two, a wall that cuts
+ * in it would be dialled for ever, with pauses that grow.
+ */
+export const CUT_WITHIN_MS = STABLE_AFTER_MS;
 /** So many of them in a row, and the next transport is used; one on which nothing had been heard counts twice. */
 export const CUTS_LIMIT = 4;
 /** A transport that worked is left to itself for so many failed attempts: it is the server that is away. */
