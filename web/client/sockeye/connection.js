@@ -546,16 +546,15 @@ export class Connection {
 
   #online() {
     this.#halts.delete('offline');
-    // Perhaps on another network, where the old connection leads nowhere.
     this.#moved();
-    if (this.#state.name === 'open') this.#probe(PROBE_MS);
-    else this.#hurry();
+    this.#hurry();
   }
 
-  /** A better transport may lead somewhere from here. */
+  /** Perhaps on another network: the old connection may lead nowhere from here, and a better transport somewhere. */
   #moved() {
     this.#ladder.moved();
     this.#climb.hurry();
+    this.#probe(PROBE_MS);
   }
 
   /** Nobody reads while the page is frozen; the server need not keep anything for it, history does. */

@@ -198,6 +198,9 @@ test('a network that changes while a better transport waits for its moment does 
   await pass(PROVE_MS);
   const dialled = count();
   connection.dispatchEvent(new Event('change'));
+  await settle();
+  assert.ok(stream().commands[1]?.ping);
+  stream().say({ id: stream().commands[1]?.id, ok: {} });
   await pass(20_000);
   assert.equal(count(), dialled, 'the one that waits would never be closed');
   stream().say({ id: stream().commands[0]?.id, ok: { data: 7 } });

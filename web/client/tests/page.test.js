@@ -27,7 +27,8 @@ function page(t, onLine = true) {
   }
   const window = new Target();
   const document = Object.assign(new Target(), { hidden: false });
-  const navigator = { onLine };
+  const connection = new Target();
+  const navigator = { onLine, connection };
   const globals = {
     document,
     navigator,
@@ -49,6 +50,7 @@ function page(t, onLine = true) {
       if (type === 'online' || type === 'offline') navigator.onLine = type === 'online';
       window.dispatchEvent(Object.assign(new Event(type), detail));
     },
+    otherNetwork: () => connection.dispatchEvent(new Event('change')),
     /** The network is back, and nobody says so. */
     silentlyOnline: () => void (navigator.onLine = true),
     /** @param {string} type @param {boolean} [hidden] */
@@ -104,6 +106,21 @@ test('on another network an old connection that does not answer is left', async 
   host.window('online');
   await pass(PROBE_MS);
   assert.equal(client.state.name, 'waiting');
+});
+
+test('so it is where a browser tells that the network is another one', async (t) => {
+  const host = page(t);
+  const { client, socket } = world(t);
+  await greet(socket());
+  host.otherNetwork();
+  assert.deepEqual(await agree(socket()), { ping: {} });
+  await pass(PROBE_MS);
+  assert.equal(client.state.name, 'open', 'it answered');
+  host.otherNetwork();
+  await pass(PROBE_MS);
+  const left = pause(client);
+  host.otherNetwork();
+  assert.equal(pause(client), left, 'a pause is sat out: some browsers tell it again and again');
 });
 
 test('begun offline it waits; on this machine itself there is no offline', async (t) => {
@@ -226,7 +243,7 @@ test('looked at again after a silence: is it still there?', async (t) => {
 test('a closed client listens to nothing', async (t) => {
   const host = page(t);
   const { client, count } = world(t);
-  assert.equal(host.listeners(), 7);
+  assert.equal(host.listeners(), 8);
   client.close();
   assert.equal(host.listeners(), 0);
   host.window('offline');
