@@ -1,6 +1,8 @@
 /** What may grow how far and wait how long, and which codes mean what. sockeye.d.ts explains those that users see. */
 
 export const PROTOCOL = 'sockeye.v1.json';
+/** The close code for too many commands. */
+export const TOO_FAST = 4108;
 export const BACKOFF_BASE_MS = 500;
 export const BACKOFF_CAP_MS = 20_000;
 export const RETRY_AFTER_CAP_MS = 600_000;
@@ -45,6 +47,20 @@ export const CLOSED_AS = new Map([[4000, 'protocol'], [4001, 'unauthorized'], [4
  */
 export function backoff(failures, random = Math.random) {
   return random() * Math.min(BACKOFF_CAP_MS, BACKOFF_BASE_MS * 2 ** Math.max(0, failures));
+}
+
+/** Of the 200 commands that a server takes at once by default, and of the 100 in each second after that: the rest is for everything else. */
+export const SUBSCRIBE_AT_ONCE = 150;
+export const SUBSCRIBE_IN_A_GROUP = 40;
+export const SUBSCRIBE_EVERY_MS = 500;
+
+/**
+ * When a new connection is asked for the channel that is so many'th, after the server has ended one with 4108: if all were asked for at
+ * once, some would be refused so often that it ended the next one as well, and so on.
+ * @param {number} index @returns {number} milliseconds
+ */
+export function subscribeAfter(index) {
+  return Math.max(0, Math.ceil((index + 1 - SUBSCRIBE_AT_ONCE) / SUBSCRIBE_IN_A_GROUP)) * SUBSCRIBE_EVERY_MS;
 }
 
 // Finding a way through, and back up.
