@@ -3,6 +3,8 @@
 export class EventSource {
   static CONNECTING = 0;
   static CLOSED = 2;
+  /** @type {(() => void) | null} */
+  onopen = null;
   /** @type {((event: { data: string }) => void) | null} */
   onmessage = null;
   /** @type {(() => void) | null} */
@@ -24,6 +26,7 @@ export class EventSource {
   async #listen(url) {
     const response = await fetch(url, { signal: this.#life.signal, cache: 'no-store', headers: { accept: 'text/event-stream' } });
     if (!response.ok || !response.headers.get('content-type')?.startsWith('text/event-stream')) return this.#fail(EventSource.CLOSED);
+    this.onopen?.();
     const decoder = new TextDecoder();
     let rest = '';
     for await (const chunk of response.body ?? []) {

@@ -3,7 +3,7 @@
 import { isCount, readMembers, readMessage, readPosition } from './border.js';
 import { Connection } from './connection.js';
 import { Emitter, SockeyeError } from './events.js';
-import { COMMANDS_LIMIT, SESSIONS_LIMIT } from './limits.js';
+import { COMMANDS_LIMIT, SESSIONS_LIMIT, TOO_FAST, subscribeAfter } from './limits.js';
 import { Publisher } from './publisher.js';
 import { Subscription } from './subscription.js';
 
@@ -28,6 +28,8 @@ export class Client extends Emitter {
   #subscriptions = new Map();
   /** @type {Set<string>} under which this client published: one for each connection, the oldest first */
   #sessions = new Set();
+  /** Whether all channels at once were too much for the server. */
+  #isPaced = false;
 
   /** @param {string | { readonly href: string }} url @param {ConnectOptions} [options] */
   constructor(url, options = {}) {
@@ -35,7 +37,7 @@ export class Client extends Emitter {
     this.#options = options;
     this.#connection = new Connection(url, options, {
       onState: (state) => this.#stateChanged(state),
-      onOpen: () => this.#eachPort((port) => port.connected()),
+      onOpen: () => this.#eachPort((port, index) => port.connected(this.#isPaced ? subscribeAfter(index) : 0)),
       onDown: () => this.#eachPort((port) => port.disconnected()),
       onEvent: (channel, object) => this.#subscriptions.get(channel)?.port.received(object),
       onError: (error) => this.emit('error', { error }),
@@ -121,6 +123,7 @@ export class Client extends Emitter {
       const [oldest] = this.#sessions;
       if (this.#sessions.size > SESSIONS_LIMIT && oldest !== undefined) this.#sessions.delete(oldest);
     }
+    if (state.name === 'waiting' && state.close.code === TOO_FAST) this.#isPaced = true;
     if (state.name === 'closed') {
       this.#publisher.close(state.error ?? new SockeyeError('closed'));
       this.#eachPort((port) => port.ended(state.error));
@@ -128,8 +131,8 @@ export class Client extends Emitter {
     this.emit('state', { state });
   }
 
-  /** @param {(port: Port) => void} visit */
+  /** @param {(port: Port, index: number) => void} visit */
   #eachPort(visit) {
-    for (const { port } of [...this.#subscriptions.values()]) visit(port);
+    for (const [index, { port }] of [...this.#subscriptions.values()].entries()) visit(port, index);
   }
 }

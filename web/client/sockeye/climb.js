@@ -1,6 +1,6 @@
 /**
  * Back up: while a connection lives on a transport that is not the best, a better one is tried beside it, now and then. It takes over
- * when it has opened, was greeted, and held for three seconds; until then nothing is given up.
+ * when it has opened, was greeted, and held for five seconds; until then nothing is given up.
  *
  *     resting ──pause over, or the network changed──> trying ──opened──> proving ──held──> ready
  *        ^                                              └─ failed ─┬────────┘ cut
@@ -71,6 +71,8 @@ export class Climb {
       // One that was given up is told of its end as well, when the timer is the next pause already.
       if (this.#dial !== dial) return;
       clearTimeout(this.#timer);
+      // Nothing rests now: what is ready may wait for its moment, and a change of the network shall not dial beside it.
+      this.#timer = undefined;
       this.#dial = undefined;
       then();
     };

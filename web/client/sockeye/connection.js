@@ -4,7 +4,7 @@ import { address, batches, encode, isCount, isLoopback, isObject, parse, readErr
 import { Climb } from './climb.js';
 import { SockeyeError, deferred } from './events.js';
 import { Ladder } from './ladder.js';
-import { CLOSED_AS, CONNECT_DEADLINE_MS, FINAL, PING_MARGIN_MS, PROBE_MS, STABLE_AFTER_MS, SWITCH_WITHIN_MS, TIMEOUT_MS, VOLATILE_BACKLOG_BYTES, backoff } from './limits.js';
+import { CLOSED_AS, CONNECT_DEADLINE_MS, FINAL, PING_MARGIN_MS, PROBE_MS, STABLE_AFTER_MS, SWITCH_WITHIN_MS, TIMEOUT_MS, TIMER_LIMIT_MS, VOLATILE_BACKLOG_BYTES, backoff } from './limits.js';
 import { watchPage } from './page.js';
 
 /** @import * as Api from '../sockeye.d.ts' */
@@ -222,7 +222,7 @@ export class Connection {
     const ifCurrent = (/** @type {(event: any) => void} */ run) => (/** @type {any} */ event) => {
       if (this.#attempt === attempt) run(event);
     };
-    socket.onopen = ifCurrent(() => this.#greet(attempt));
+    socket.onopen = ifCurrent(() => this.#greet(attempt, socket));
     socket.onmessage = ifCurrent((event) => this.#heard(attempt, event.data));
     socket.onclose = ifCurrent((/** @type {CloseEventLike} */ close) => this.#ended(close));
   }
@@ -235,34 +235,35 @@ export class Connection {
 
   /**
    * Nothing else leaves before the answer: what is sent behind a refused token would be done in the name of nobody.
-   * @param {Attempt} attempt
+   * @param {Attempt} attempt @param {Dial} socket
    */
-  #greet(attempt) {
-    const command = this.#register(this.#hello(), CONNECT_DEADLINE_MS, { again: false, once: false }, (error, ok) => {
+  #greet(attempt, socket) {
+    socket.token = this.#token;
+    this.#transmit(this.#register(this.#hello(), CONNECT_DEADLINE_MS, { again: false, once: false }, (error, ok) => {
       if (this.#attempt !== attempt) return;
       if (error) this.#refused(error);
       else this.#greeted(attempt, ok);
-    });
-    this.#transmit(command);
+    }));
   }
 
   #hello() {
     return { connect: { token: this.#token, client: this.#options.name } };
   }
 
-  /** @param {Attempt} attempt @param {Json} ok */
+  /** What waited leaves before listeners are told, who may add to it, or close. @param {Attempt} attempt @param {Json} ok */
   #greeted(attempt, ok) {
     clearTimeout(attempt.deadline);
     attempt.openSince = Date.now();
     this.#keepAlive(ok.ping_every_ms);
     const session = typeof ok.session === 'string' ? ok.session : '';
-    this.#enter({ name: 'open', session, user: typeof ok.user === 'string' ? ok.user : undefined, transport: attempt.socket?.transport ?? 'websocket' });
-    if (this.#attempt !== attempt) return;
+    this.#state = { name: 'open', session, user: typeof ok.user === 'string' ? ok.user : undefined, transport: attempt.socket?.transport ?? 'websocket' };
+    if (this.#token !== undefined && attempt.socket?.token !== this.#token) this.refresh(this.#token).catch((error) => this.#isClosed() || this.#handlers.onError(error));
     this.#handlers.onOpen();
     for (const command of this.#commands) {
       if (command.id === undefined) this.#transmit(command);
     }
     this.#opening.resolve();
+    this.#handlers.onState(this.#state);
     if (this.#attempt === attempt) this.#climb.start();
   }
 
@@ -275,6 +276,7 @@ export class Connection {
       if (isObject(reply) && reply.id === 1 && isObject(reply.ok)) proved(reply.ok);
       else if (isObject(reply) && (reply.error || reply.bye)) dial.close(1000);
     };
+    dial.token = this.#token;
     dial.send(`{"id":1,${encode(this.#hello())}`);
   }
 
@@ -296,9 +298,8 @@ export class Connection {
 
   /** What is asked once only ends in its own time: the connection that it is on is as good as ever. */
   #switchIfQuiet() {
-    if (!this.#better) return;
-    const { isLate } = this.#better;
-    if ([...this.#sent.values()].every(({ once }) => isLate && !once)) this.#switch();
+    const better = this.#better;
+    if (better && [...this.#sent.values()].every(({ once }) => better.isLate && !once)) this.#switch();
   }
 
   #leaveBetter() {
@@ -326,8 +327,9 @@ export class Connection {
   /** @param {SockeyeError} error */
   #refused(error) {
     if (error.code === 'disconnected') return;
-    const stale = error.code === 'token_expired' && this.#options.getToken !== undefined;
-    if (stale) this.#token = undefined;
+    const isOld = this.#attempt?.socket?.token !== this.#token;
+    const stale = isOld || (error.code === 'token_expired' && this.#options.getToken !== undefined);
+    if (stale && !isOld) this.#token = undefined;
     if (FINAL.has(error.code) && !stale) return this.close(error);
     this.#handlers.onError(error);
     this.#askedToWait(error.retryAfter ?? 0);
@@ -392,7 +394,7 @@ export class Connection {
   /** @param {object | string} command @param {number} timeout @param {{ again: boolean, once: boolean }} kind @param {Done} done */
   #register(command, timeout, { again, once }, done) {
     const body = typeof command === 'string' ? command : encode(command);
-    const timer = setTimeout(() => this.#finish(waiting, new SockeyeError('timeout', 'no reply')), timeout);
+    const timer = setTimeout(() => this.#finish(waiting, new SockeyeError('timeout', 'no reply')), Math.min(timeout, TIMER_LIMIT_MS));
     /** @type {Command} */
     const waiting = { body, again, once, id: undefined, timer, done };
     this.#commands.add(waiting);
@@ -406,13 +408,13 @@ export class Connection {
     this.#write(`{"id":${command.id},${command.body}`);
   }
 
-  /** @param {Command} command @param {SockeyeError | undefined} error @param {Json} [ok] */
+  /** What came with an answer is heard before another transport takes over. @param {Command} command @param {SockeyeError | undefined} error @param {Json} [ok] */
   #finish(command, error, ok = {}) {
     if (!this.#commands.delete(command)) return;
     if (command.id !== undefined) this.#sent.delete(command.id);
     clearTimeout(command.timer);
     command.done(error, ok);
-    this.#switchIfQuiet();
+    if (this.#better) queueMicrotask(() => this.#switchIfQuiet());
   }
 
   /** What is written in one turn leaves together. @param {string} text */
@@ -544,16 +546,15 @@ export class Connection {
 
   #online() {
     this.#halts.delete('offline');
-    // Perhaps on another network, where the old connection leads nowhere.
     this.#moved();
-    if (this.#state.name === 'open') this.#probe(PROBE_MS);
-    else this.#hurry();
+    this.#hurry();
   }
 
-  /** A better transport may lead somewhere from here. */
+  /** Perhaps on another network: the old connection may lead nowhere from here, and a better transport somewhere. */
   #moved() {
     this.#ladder.moved();
     this.#climb.hurry();
+    this.#probe(PROBE_MS);
   }
 
   /** Nobody reads while the page is frozen; the server need not keep anything for it, history does. */

@@ -12,7 +12,7 @@
 
 import { isCount, isObject, parse } from './border.js';
 import { ATTACHED_MS, HEARTBEAT_MARGIN_MS, HEARTBEAT_MS, POST_DEADLINE_MS, POST_LENGTH, POST_LIMIT, RESUME_WITHIN_MS, SEND_BUFFER_LIMIT } from './limits.js';
-import { BadAnswer, refusal } from './receivers.js';
+import { BadAnswer, isPage, refusal } from './receivers.js';
 
 /** @import { CloseInfo, WebSocketLike } from '../sockeye.d.ts' */
 /** @import { Receive } from './receivers.js' */
@@ -24,8 +24,8 @@ import { BadAnswer, refusal } from './receivers.js';
  * @typedef {CloseInfo & { verdict?: 'refused' | 'unreachable' | 'blocked' | 'cut', retryAfter?: number | undefined }} CloseEventLike
  */
 
-/** Statuses after which the same request may do. */
-const MAY_PASS = new Set([408, 425, 429, 500, 502, 503, 504]);
+/** Statuses after which the same request may do; 200 is somebody else's. */
+const MAY_PASS = new Set([200, 408, 425, 429, 500, 502, 503, 504]);
 /** What a receiver is told when another took its place. */
 const REPLACED = 4009;
 
@@ -130,7 +130,7 @@ export class Conversation {
       if (this.#received > before) this.#wasReplaced = false;
       if (wasThere) {
         // It is followed by the next one at once; but nobody shall make this spin.
-        failures = lastedMs > 100 || this.#received > before ? -1 : failures;
+        failures = lastedMs >= ATTACHED_MS || this.#received > before ? -1 : failures;
         quietSince = Date.now();
       }
       if (Date.now() - quietSince >= RESUME_WITHIN_MS) return this.#fail({ code: 1006, reason: 'cut', verdict });
@@ -147,7 +147,7 @@ export class Conversation {
       this.#fail({ code: 1006, reason: answer?.message ?? 'unreachable', verdict, retryAfter: answer?.retryAfter });
       return true;
     }
-    if (!answer || answer.status === 0 || answer.status === 200 || MAY_PASS.has(answer.status)) return false;
+    if (!answer || answer.status === 0 || MAY_PASS.has(answer.status)) return false;
     this.#fail({ code: 1006, reason: answer.message });
     return true;
   }
@@ -252,7 +252,7 @@ export class Conversation {
     this.#life.signal.addEventListener('abort', stop);
     try {
       const answer = await fetch(url, { method: 'POST', body, signal: limit.signal, cache: 'no-store' });
-      return answer.ok ? 'taken' : await refusal(answer);
+      return answer.ok && !isPage(answer) ? 'taken' : await refusal(answer);
     } catch {
       return undefined;
     } finally {

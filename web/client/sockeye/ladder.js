@@ -5,7 +5,7 @@
  * Down it goes
  * - in the same dial, when the upgrade is refused (whatever the status: a page is not told), or no answer comes within 2.5 s (the
  *   upgrade was swallowed, the stream is buffered), or something else than the server answers;
- * - for the next dial, when connections were cut within 3 s of their opening, two in a row before a word was said or four after some,
+ * - for the next dial, when connections were cut within 5 s of their opening, two in a row before a word was said or four after some,
  *   or when one opened and never said a word.
  *
  * It stays where it is, when the server itself says no (401, 403, 429, 503 with its JSON, a Close with a code), and when nobody answers at
@@ -135,6 +135,8 @@ export class Dial {
   /** @type {((event: any) => void) | null} */ onmessage = null;
   /** @type {((event: any) => void) | null} */ onclose = null;
   /** @type {((event: any) => void) | null} */ onerror = null;
+  /** What it was greeted with: by the time it is used, there may be a newer one. @type {string | undefined} */
+  token;
   #place;
   /** Those that were not tried yet. */
   #rungs;

@@ -1,12 +1,16 @@
 /** What may grow how far and wait how long, and which codes mean what. sockeye.d.ts explains those that users see. */
 
 export const PROTOCOL = 'sockeye.v1.json';
+/** The close code for too many commands. */
+export const TOO_FAST = 4108;
 export const BACKOFF_BASE_MS = 500;
 export const BACKOFF_CAP_MS = 20_000;
 export const RETRY_AFTER_CAP_MS = 600_000;
 export const CONNECT_DEADLINE_MS = 10_000;
 export const STABLE_AFTER_MS = 5_000;
 export const TIMEOUT_MS = 10_000;
+/** A timer that is to wait longer than this fires at once. */
+export const TIMER_LIMIT_MS = 2 ** 31 - 1;
 export const PING_MARGIN_MS = 5_000;
 export const PROBE_MS = 5_000;
 export const RETRY_WINDOW_MS = 240_000;
@@ -45,12 +49,29 @@ export function backoff(failures, random = Math.random) {
   return random() * Math.min(BACKOFF_CAP_MS, BACKOFF_BASE_MS * 2 ** Math.max(0, failures));
 }
 
+/** Of the 200 commands that a server takes at once by default, and of the 100 in each second after that: the rest is for everything else. */
+export const SUBSCRIBE_AT_ONCE = 150;
+export const SUBSCRIBE_IN_A_GROUP = 40;
+export const SUBSCRIBE_EVERY_MS = 500;
+
+/**
+ * When a new connection is asked for the channel that is so many'th, after the server has ended one with 4108: if all were asked for at
+ * once, some would be refused so often that it ended the next one as well, and so on.
+ * @param {number} index @returns {number} milliseconds
+ */
+export function subscribeAfter(index) {
+  return Math.max(0, Math.ceil((index + 1 - SUBSCRIBE_AT_ONCE) / SUBSCRIBE_IN_A_GROUP)) * SUBSCRIBE_EVERY_MS;
+}
+
 // Finding a way through, and back up.
 
 /** An attempt that has not opened by then gets company: the next transport is tried beside it. */
 export const FALLBACK_AFTER_MS = 2_500;
-/** A connection cut this soon after it opened was not meant to live. */
-export const CUT_WITHIN_MS = 3_000;
+/**
+ * A connection cut this soon after it opened was not meant to live. All that is not stable is: with a gap between the two, a wall that cuts
+ * in it would be dialled for ever, with pauses that grow.
+ */
+export const CUT_WITHIN_MS = STABLE_AFTER_MS;
 /** So many of them in a row, and the next transport is used; one on which nothing had been heard counts twice. */
 export const CUTS_LIMIT = 4;
 /** A transport that worked is left to itself for so many failed attempts: it is the server that is away. */

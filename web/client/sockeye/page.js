@@ -9,17 +9,22 @@ export function watchPage(on) {
   const persisted = (/** @type {() => void} */ run) => (/** @type {any} */ event) => {
     if (event.persisted) run();
   };
+  const resumed = () => {
+    // A page that is frozen is not told that the network is back, by every browser.
+    if (globalThis.navigator?.onLine !== false) on.online();
+    on.resumed();
+  };
   /** @type {[EventTarget | undefined, string, (event: Event) => void][]} */
   const watched = [
     [globalThis, 'offline', on.offline],
     [globalThis, 'online', on.online],
     // To and from the cache for going back, which does not take pages with open connections.
     [globalThis, 'pagehide', persisted(on.frozen)],
-    [globalThis, 'pageshow', persisted(on.resumed)],
+    [globalThis, 'pageshow', persisted(resumed)],
     // Another network, in browsers that tell.
     [/** @type {any} */ (globalThis.navigator)?.connection, 'change', on.moved],
     [page, 'freeze', on.frozen],
-    [page, 'resume', on.resumed],
+    [page, 'resume', resumed],
     [page, 'visibilitychange', () => page.hidden || on.shown()],
   ];
   for (const [target, type, listener] of watched) target?.addEventListener?.(type, listener);

@@ -50,6 +50,8 @@ export function receiveEvents(url, signal, heard) {
       settle();
     };
     signal.addEventListener('abort', () => end(resolve), { once: true });
+    // Heartbeats are comments, of which a page hears nothing: that the server answers is the only sign of life of an idle line.
+    source.onopen = () => heard();
     source.onmessage = ({ data }) => heard(data);
     source.onerror = () => end(source.readyState === EventSource.CLOSED ? () => reject(new BadAnswer(0, 'no stream of events')) : resolve);
   });
@@ -85,8 +87,13 @@ async function atOnce(response) {
 async function ask(url, signal) {
   const response = await fetch(url, { signal, cache: 'no-store' });
   if (response.status !== 200) throw await refusal(response);
-  if (response.headers.get('content-type')?.startsWith('text/html')) throw new BadAnswer(200, 'a page instead of messages');
+  if (isPage(response)) throw new BadAnswer(200, 'a page instead of messages');
   return response;
+}
+
+/** The server never answers with one; what asks for a login or an agreement does, and says that all is well. @param {Response} response */
+export function isPage(response) {
+  return response.headers.get('content-type')?.startsWith('text/html') ?? false;
 }
 
 /** What an answer that is a refusal says. @param {Response} response @returns {Promise<BadAnswer>} */

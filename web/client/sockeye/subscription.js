@@ -17,7 +17,7 @@ import { BUFFER_LIMIT, CAN_SUBSCRIBE_LATER, MEMBERS_LIMIT, STABLE_AFTER_MS, back
  * What a subscription shows the client, and only the client; and what it needs from there.
  * @typedef {object} Port
  * @property {Subscription} subscription
- * @property {() => void} connected
+ * @property {(afterMs: number) => void} connected asks, now or later
  * @property {() => void} disconnected
  * @property {(object: Json) => void} received
  * @property {(error: SockeyeError | undefined) => void} ended
@@ -75,7 +75,7 @@ export class Subscription extends Emitter {
     this.#ready.promise.catch(() => {});
     this.#link = attach({
       subscription: this,
-      connected: () => this.#ask(false),
+      connected: (afterMs) => this.#askAfter(afterMs),
       disconnected: () => this.#disconnected(),
       received: (object) => this.#received(object),
       ended: (error) => this.#end(error),
@@ -141,6 +141,12 @@ export class Subscription extends Emitter {
         return this;
       },
     };
+  }
+
+  /** @param {number} ms */
+  #askAfter(ms) {
+    if (ms > 0) this.#timer = setTimeout(() => this.#ask(false), ms);
+    else this.#ask(false);
   }
 
   /** @param {boolean} afresh whether the server may still think that this connection is subscribed */

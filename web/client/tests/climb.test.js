@@ -2,6 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { mock, test } from 'node:test';
+import { CONNECT_DEADLINE_MS, PROVE_MS } from '../sockeye/limits.js';
+import { Memory } from '../sockeye/memory.js';
 import { FakeSocket, greet, pass, pause, settle, world } from './world.js';
 
 /** @typedef {import('../sockeye.js').ConnectOptions} ConnectOptions */
@@ -62,6 +64,8 @@ function roads(t, options) {
     FakeStream.all.at(-1)?.commands.push(...(body ? JSON.parse(String(body)).flat() : []));
     return new Response(null, { status: 204 });
   });
+  // What the test before ended on.
+  new Memory(new URL('ws://here.example/ws')).forget();
   const scene = world(t, { transports: ['websocket', 'stream'], ...options });
   const stream = () => {
     const last = FakeStream.all.at(-1);
@@ -82,18 +86,18 @@ function roads(t, options) {
 test('an upgrade that nobody answers is no reason to stop climbing', async (t) => {
   const { client, count, socket, down } = roads(t);
   await down();
-  // After 30 s the first; it is given 13 s, and then the pause is twice as long.
+  // After 30 s the first; it is given 15 s, and then the pause is twice as long.
   for (const [before, pauseMs] of /** @type {const} */ ([[1, 30_000], [2, 60_000], [3, 120_000]])) {
     await pass(pauseMs - 1);
     assert.equal(count(), before);
     await pass(1);
     assert.equal(count(), before + 1, `tried after ${pauseMs} ms`);
-    await pass(13_000);
+    await pass(CONNECT_DEADLINE_MS + PROVE_MS);
     assert.equal(socket().closedWith, 1000, 'given up');
   }
   await pass(240_000);
   await greet(socket(), { session: 's2' });
-  await pass(3_000);
+  await pass(PROVE_MS);
   assert.equal(client.transport, 'websocket');
 });
 
@@ -111,7 +115,7 @@ for (const [what, ask, ok] of ONCE) {
     await pass(30_000);
     const answer = ask(client);
     await greet(socket(), { session: 's2' });
-    await pass(3_000);
+    await pass(PROVE_MS);
     await pass(5_000);
     await pass(10_000);
     assert.equal(client.transport, 'stream', 'it waits');
@@ -132,7 +136,7 @@ test('what is asked again does not keep a better transport waiting for longer th
   const history = client.history('chat:lobby');
   const published = client.publish('chat:lobby', 'hello');
   await greet(socket(), { session: 's2' });
-  await pass(3_000);
+  await pass(PROVE_MS);
   stream().say({ id: stream().commands[0]?.id, ok: { data: 7 } });
   assert.equal(await call, 7);
   await pass(4_999);
@@ -178,5 +182,91 @@ for (const [how, ends] of /** @type {[string, (socket: FakeSocket) => unknown][]
     assert.ok(client.state.name === 'waiting' && client.state.close.reason.includes('429'), JSON.stringify(client.state));
     assert.ok(pause(client) > 50_000, 'as long as it was asked to');
     assert.deepEqual(asked, ['/ws/stream']);
+  });
+}
+
+test('a network that changes while a better transport waits for its moment does not dial another beside it', async (t) => {
+  const connection = new EventTarget();
+  const before = Object.getOwnPropertyDescriptor(globalThis, 'navigator');
+  Object.defineProperty(globalThis, 'navigator', { value: { onLine: true, connection }, configurable: true });
+  t.after(() => (before ? Object.defineProperty(globalThis, 'navigator', before) : Reflect.deleteProperty(globalThis, 'navigator')));
+  const { client, count, socket, stream, down } = roads(t, { timeout: 60_000 });
+  await down();
+  await pass(30_000);
+  const call = client.call('slow');
+  await greet(socket(), { session: 's2' });
+  await pass(PROVE_MS);
+  const dialled = count();
+  connection.dispatchEvent(new Event('change'));
+  await settle();
+  assert.ok(stream().commands[1]?.ping);
+  stream().say({ id: stream().commands[1]?.id, ok: {} });
+  await pass(20_000);
+  assert.equal(count(), dialled, 'the one that waits would never be closed');
+  stream().say({ id: stream().commands[0]?.id, ok: { data: 7 } });
+  assert.equal(await call, 7);
+  await settle();
+  assert.equal(client.transport, 'websocket');
+});
+
+test('what came together with the last answer is heard before the better transport takes over', async (t) => {
+  const { client, socket, stream, down } = roads(t, { timeout: 60_000 });
+  await down();
+  const room = client.subscribe('chat');
+  /** @type {unknown[]} */
+  const heard = [];
+  room.onmessage = ({ data }) => heard.push(data);
+  await settle();
+  stream().say({ id: stream().commands.shift()?.id, ok: {} });
+  await pass(30_000);
+  const call = client.call('slow');
+  await greet(socket(), { session: 's2' });
+  await pass(PROVE_MS);
+  // No history brings it back.
+  stream().say([{ id: stream().commands[0]?.id, ok: { data: 7 } }, { on: 'chat', data: 'with it' }]);
+  assert.equal(await call, 7);
+  await settle();
+  assert.equal(client.transport, 'websocket');
+  assert.deepEqual(heard, ['with it']);
+});
+
+test('a token that is refreshed while a better transport proves itself is not taken back by it', async (t) => {
+  const { client, socket, stream, down } = roads(t, { token: 'first' });
+  await down();
+  const room = client.subscribe('chat');
+  await settle();
+  stream().say({ id: stream().commands.shift()?.id, ok: { epoch: 'e', offset: 0 } });
+  await pass(30_000);
+  await greet(socket(), { session: 's2' });
+  const refreshed = client.refresh('second');
+  await settle();
+  stream().say({ id: stream().commands[0]?.id, ok: {} });
+  await refreshed;
+  await pass(PROVE_MS);
+  assert.equal(client.transport, 'websocket');
+  const commands = socket().take();
+  assert.deepEqual(commands.map(({ refresh, subscribe }) => refresh?.token ?? subscribe), ['second', 'chat'], 'before anything is done with it');
+  room.unsubscribe();
+});
+
+for (const cutMs of [0, 2_900, 3_100, 4_900]) {
+  test(`a wall that cuts after ${cutMs} ms is one: four times, then the stream is used, and stays in use`, async (t) => {
+    const { client, count, socket, stream } = roads(t);
+    for (let round = 0; round < 4; round++) {
+      assert.equal(FakeStream.all.length, 0, `round ${round}`);
+      await greet(socket());
+      await pass(cutMs);
+      socket().drop();
+      await pass(pause(client));
+    }
+    await stream().greet();
+    assert.equal(client.transport, 'stream');
+    assert.equal(count(), 4);
+    await pass(30_000);
+    await greet(socket(), { session: 's2' });
+    await pass(cutMs);
+    socket().drop();
+    await pass(PROVE_MS);
+    assert.equal(client.transport, 'stream', 'what would be cut is not climbed to');
   });
 }

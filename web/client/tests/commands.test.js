@@ -155,3 +155,16 @@ test('no more members than a limit', async (t) => {
   assert.equal(room.members.size, limits.MEMBERS_LIMIT);
   assert.equal(room.members.get('s1')?.user, 'known');
 });
+
+test('a timeout that is longer than a timer can wait does not run out at once', async (t) => {
+  for (const timeout of [Number.POSITIVE_INFINITY, 2 ** 31]) {
+    await t.test(`${timeout}`, async (t) => {
+      const { client, socket } = world(t);
+      await greet(socket());
+      const call = client.call('slow', undefined, { timeout });
+      await pass(60_000);
+      assert.deepEqual(await agree(socket(), { data: 1 }), { call: 'slow' });
+      assert.equal(await call, 1);
+    });
+  }
+});

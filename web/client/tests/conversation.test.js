@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { mock, test } from 'node:test';
 import { Conversation } from '../sockeye/conversation.js';
-import { BadAnswer } from '../sockeye/receivers.js';
+import { BadAnswer, receiveEvents } from '../sockeye/receivers.js';
 import { pass, settle } from './world.js';
 
 /** @typedef {{ url: URL, signal: AbortSignal, heard: (frame?: string) => void, end: () => void, fail: (error: Error) => void }} Answer */
@@ -110,6 +110,18 @@ test('a response that ends without a word is not asked for without a pause', asy
   assert.ok(answers.length < 10, `${answers.length} requests in half a second`);
 });
 
+test('one that ends a moment later without a word is asked for with pauses as well', async (t) => {
+  const { answers, last, open } = scene(t);
+  open();
+  for (let round = 0; round < 33; round++) {
+    last().heard(undefined);
+    await pass(300);
+    last().end();
+    await pass(0);
+  }
+  assert.ok(answers.length < 16, `${answers.length} requests in ten seconds`);
+});
+
 /** @type {[string, (answer: Answer) => void, string][]} */
 const BEGINNINGS = [
   ['nobody answers', ({ fail }) => fail(new TypeError('network')), 'unreachable'],
@@ -190,4 +202,88 @@ test('closed by this end, it leaves', async (t) => {
   await settle();
   assert.deepEqual(closes, [{ code: 1000, reason: 'done' }]);
   assert.equal(posts.at(-1)?.pathname, '/ws/leave');
+});
+
+test('a page that answers a POST has taken nothing: it is made again', async (t) => {
+  const { conversation, open, posts, closes } = scene(t);
+  open();
+  mock.method(globalThis, 'fetch', async (/** @type {string} */ url) => {
+    posts.push(new URL(url));
+    if (posts.length > 2) return new Response(null, { status: 204 });
+    return new Response('<h1>Welcome to the hotel</h1>', { headers: { 'content-type': 'text/html; charset=utf-8' } });
+  });
+  conversation.send('{"n":1}');
+  await pass(100);
+  assert.equal(conversation.bufferedAmount, 7);
+  await pass(200);
+  assert.equal(conversation.bufferedAmount, 0);
+  assert.deepEqual(posts.map(({ searchParams }) => searchParams.get('sent')), ['0', '0', '0']);
+  assert.deepEqual(closes, []);
+});
+
+/** An `EventSource` that does what the test says: of comments, which are the heartbeats, a page hears nothing. */
+class FakeSource {
+  static CLOSED = 2;
+  /** @type {FakeSource[]} */
+  static all = [];
+  readyState = 0;
+  /** @type {(() => void) | undefined} */
+  onopen;
+  /** @type {((event: { data: string }) => void) | undefined} */
+  onmessage;
+  /** @type {(() => void) | undefined} */
+  onerror;
+
+  /** @param {string} url */
+  constructor(url) {
+    this.url = url;
+    FakeSource.all.push(this);
+  }
+
+  close() {
+    this.readyState = FakeSource.CLOSED;
+  }
+}
+
+/** @param {import('node:test').TestContext} t */
+function events(t) {
+  mock.timers.enable({ apis: ['setTimeout', 'Date'], now: 1_732_147_200_000 });
+  mock.method(globalThis, 'fetch', async () => new Response(null, { status: 204 }));
+  const before = Object.getOwnPropertyDescriptor(globalThis, 'EventSource');
+  Object.defineProperty(globalThis, 'EventSource', { value: FakeSource, configurable: true });
+  FakeSource.all = [];
+  const conversation = new Conversation(new URL('http://here.example/ws'), 'events', receiveEvents, true);
+  /** @type {unknown[]} */
+  const closes = [];
+  conversation.onclose = (event) => closes.push(event);
+  t.after(() => {
+    conversation.close();
+    mock.timers.reset();
+    mock.restoreAll();
+    if (before) Object.defineProperty(globalThis, 'EventSource', before);
+    else Reflect.deleteProperty(globalThis, 'EventSource');
+  });
+  FakeSource.all[0]?.onopen?.();
+  FakeSource.all[0]?.onmessage?.({ data: '{"open":{"id":"abc","heartbeat_ms":25000}}' });
+  return closes;
+}
+
+test('events: a line that is idle is the same conversation all day, though its heartbeats are not heard', async (t) => {
+  const closes = events(t);
+  for (let seconds = 0; seconds < 600; seconds++) {
+    await pass(1_000);
+    const last = FakeSource.all.at(-1);
+    if (last?.readyState === 0) last.onopen?.();
+    if (last) last.readyState ||= 1;
+  }
+  assert.deepEqual(closes, []);
+  assert.ok(FakeSource.all.length < 30, `${FakeSource.all.length} requests`);
+});
+
+test('events: one that nobody answers any more is given up', async (t) => {
+  const closes = events(t);
+  await pass(35_000);
+  assert.deepEqual([FakeSource.all.length, closes.length], [2, 0], 'it is asked');
+  await pass(35_000);
+  assert.equal(closes.length, 1);
 });

@@ -27,7 +27,8 @@ function page(t, onLine = true) {
   }
   const window = new Target();
   const document = Object.assign(new Target(), { hidden: false });
-  const navigator = { onLine };
+  const connection = new Target();
+  const navigator = { onLine, connection };
   const globals = {
     document,
     navigator,
@@ -45,7 +46,13 @@ function page(t, onLine = true) {
   return {
     listeners: () => listeners,
     /** @param {string} type @param {object} [detail] */
-    window: (type, detail = {}) => window.dispatchEvent(Object.assign(new Event(type), detail)),
+    window: (type, detail = {}) => {
+      if (type === 'online' || type === 'offline') navigator.onLine = type === 'online';
+      window.dispatchEvent(Object.assign(new Event(type), detail));
+    },
+    otherNetwork: () => connection.dispatchEvent(new Event('change')),
+    /** The network is back, and nobody says so. */
+    silentlyOnline: () => void (navigator.onLine = true),
     /** @param {string} type @param {boolean} [hidden] */
     document: (type, hidden = false) => {
       document.hidden = hidden;
@@ -99,6 +106,21 @@ test('on another network an old connection that does not answer is left', async 
   host.window('online');
   await pass(PROBE_MS);
   assert.equal(client.state.name, 'waiting');
+});
+
+test('so it is where a browser tells that the network is another one', async (t) => {
+  const host = page(t);
+  const { client, socket } = world(t);
+  await greet(socket());
+  host.otherNetwork();
+  assert.deepEqual(await agree(socket()), { ping: {} });
+  await pass(PROBE_MS);
+  assert.equal(client.state.name, 'open', 'it answered');
+  host.otherNetwork();
+  await pass(PROBE_MS);
+  const left = pause(client);
+  host.otherNetwork();
+  assert.equal(pause(client), left, 'a pause is sat out: some browsers tell it again and again');
 });
 
 test('begun offline it waits; on this machine itself there is no offline', async (t) => {
@@ -163,6 +185,25 @@ test('frozen and offline: both must be over', async (t) => {
   assert.equal(client.state.name, 'connecting');
 });
 
+for (const [name, freeze, resume] of /** @type {[string, (host: ReturnType<typeof page>) => void, (host: ReturnType<typeof page>) => void][]} */ ([
+  ['frozen', (host) => host.document('freeze'), (host) => host.document('resume')],
+  ['in the cache', (host) => host.window('pagehide', { persisted: true }), (host) => host.window('pageshow', { persisted: true })],
+])) {
+  test(`a network that came back while the page was ${name} is found when it resumes`, async (t) => {
+    const host = page(t);
+    const { client, socket, count } = world(t);
+    await greet(socket());
+    host.window('offline');
+    freeze(host);
+    await pass(60_000);
+    assert.equal(client.state.name, 'paused');
+    host.silentlyOnline();
+    resume(host);
+    assert.equal(client.state.name, 'connecting');
+    assert.equal(count(), 2, 'one attempt');
+  });
+}
+
 test('looked at again: the pause is cut short, but not the one that the server asked for', async (t) => {
   const host = page(t);
   const { client, socket, count } = world(t);
@@ -202,7 +243,7 @@ test('looked at again after a silence: is it still there?', async (t) => {
 test('a closed client listens to nothing', async (t) => {
   const host = page(t);
   const { client, count } = world(t);
-  assert.equal(host.listeners(), 7);
+  assert.equal(host.listeners(), 8);
   client.close();
   assert.equal(host.listeners(), 0);
   host.window('offline');

@@ -358,3 +358,53 @@ test('addresses', (t) => {
   t.after(() => Reflect.deleteProperty(globalThis, 'location'));
   assert.equal(to('/ws'), 'wss://page.example/ws');
 });
+
+test('what a listener for the state begins is asked for once, behind what waited', async (t) => {
+  const { client, socket } = world(t);
+  client.call('waited').catch(() => {});
+  client.addEventListener('state', ({ state }) => {
+    if (state.name === 'open') client.subscribe('chat').addEventListener('error', ({ error }) => assert.fail(error));
+  });
+  socket().onopen?.({});
+  await settle();
+  const [hello] = socket().take();
+  socket().say({ id: hello?.id, ok: { session: 's1' } });
+  await settle();
+  assert.deepEqual(socket().take().map(({ call, subscribe }) => call ?? subscribe), ['waited', 'chat']);
+});
+
+test('a token that is refreshed during the greeting is shown behind it', async (t) => {
+  const { client, socket, errors } = world(t, { token: 'first' });
+  client.call('waited').catch(() => {});
+  socket().onopen?.({});
+  await settle();
+  const [hello] = socket().take();
+  assert.equal(hello?.connect.token, 'first');
+  await client.refresh('second');
+  socket().say({ id: hello?.id, ok: { session: 's1' } });
+  await settle();
+  const [shown, waited] = socket().take();
+  assert.deepEqual([shown?.refresh, waited?.call], [{ token: 'second' }, 'waited']);
+  socket().say({ id: shown?.id, error: { code: 'forbidden', message: 'somebody else' } });
+  await settle();
+  assert.deepEqual(errors, ['forbidden'], 'nobody awaits it');
+});
+
+for (const code of ['token_expired', 'unauthorized']) {
+  test(`an old token that is answered with ${code} when there is a newer one is not the end`, async (t) => {
+    const { client, socket, count } = world(t, { token: 'first' });
+    socket().onopen?.({});
+    await settle();
+    const [hello] = socket().take();
+    await client.refresh('second');
+    socket().say({ id: hello?.id, error: { code, message: 'old' } });
+    await pass(pause(client));
+    assert.equal(count(), 2);
+    socket().onopen?.({});
+    await settle();
+    const [again] = socket().take();
+    assert.equal(again?.connect.token, 'second');
+    socket().say({ id: again?.id, error: { code, message: 'no' } });
+    assert.equal(client.state.name, 'closed');
+  });
+}

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { STABLE_AFTER_MS } from '../sockeye.js';
-import { agree, greet, pass, refuse, settle, world } from './world.js';
+import { agree, greet, pass, pause, refuse, settle, world } from './world.js';
 
 const ROOM = 'chat:lobby';
 const at = (/** @type {number} */ offset, epoch = 'e') => ({ epoch, offset });
@@ -363,6 +363,40 @@ test('more channels than commands may wait are all asked for', async (t) => {
   await greet(socket());
   for (const { id } of socket().take()) socket().say({ id, ok: {} });
   assert.ok(rooms.every((room) => room.state === 'live'));
+});
+
+test('told that it was too fast, it asks for many channels no faster than the server takes commands', async (t) => {
+  const { client, errors, socket } = world(t);
+  const rooms = Array.from({ length: 1500 }, (_, index) => client.subscribe(`c:${index}`));
+  await greet(socket());
+  assert.equal(socket().take().length, 1500, 'all at once, where the server says nothing against it');
+  socket().drop(4108);
+  await pass(pause(client));
+  await greet(socket());
+  let tokens = 200;
+  for (let second = 0; second < 20; second += 0.25) {
+    for (const { id } of socket().take()) {
+      assert.ok(--tokens >= 0, `refused after ${second} s`);
+      socket().say({ id, ok: {} });
+    }
+    await pass(250);
+    tokens = Math.min(200, tokens + 25);
+  }
+  assert.ok(rooms.every((room) => room.state === 'live'));
+  assert.deepEqual(errors, []);
+});
+
+test('one that waits for its turn to be asked for and is left is not asked for', async (t) => {
+  const { client, socket } = world(t);
+  const rooms = Array.from({ length: 151 }, (_, index) => client.subscribe(`c:${index}`));
+  await greet(socket());
+  socket().drop(4108);
+  await pass(pause(client));
+  await greet(socket());
+  assert.equal(socket().take().length, 150);
+  rooms.at(-1)?.unsubscribe();
+  await pass(10_000);
+  assert.deepEqual(socket().take().filter(({ subscribe }) => subscribe), []);
 });
 
 test('what listeners throw keeps nobody from hearing', async (t) => {
