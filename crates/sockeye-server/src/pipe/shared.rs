@@ -384,6 +384,11 @@ impl<F: Framing> State<F> {
                 self.wait(id, cx);
                 return Poll::Pending;
             }
+            if !loan.rest.is_empty() {
+                // It was still being sent when its task asked for the rest. That comes first, so it has to ask again.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             loan.is_idle = false;
             if let Some(next) = loan.next.take() {
                 return Poll::Ready(next);

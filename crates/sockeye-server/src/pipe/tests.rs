@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 
@@ -88,6 +88,29 @@ async fn run(mut end: End<Wire>) -> bool {
 fn say(end: &mut End<Wire>, text: String) {
     end.try_send(Message::text(text)).unwrap();
     assert!(end.poll_flush(&mut Context::from_waker(Waker::noop())).is_ready());
+}
+
+async fn duplex_of_tcp() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (near, far) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+    (near.unwrap(), far.unwrap().0)
+}
+
+/// Whether a waker was woken.
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Woken {
+    fn waker() -> (Waker, Arc<Self>) {
+        let woken = Arc::new(Self::default());
+        (Waker::from(Arc::clone(&woken)), woken)
+    }
+}
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// The next that a response has to do.
@@ -227,9 +250,7 @@ async fn a_session_goes_on_when_little_enough_is_queued() {
 #[tokio::test]
 async fn what_is_staged_is_written_by_nobody_else_and_what_is_left_of_it_follows() {
     let (mut end, receiver, _places) = open(Transport::Stream, Box::new(()));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (near, far) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
-    let (near, (mut far, _)) = (near.unwrap(), far.unwrap());
+    let (near, mut far) = duplex_of_tcp().await;
     let answer = Streaming { head: head("x/x"), prelude: Bytes::new(), body: Box::new(receiver), is_poll: false };
     let version = (answer, http::Version::HTTP_11);
     let mut writing = pin!(Writing::lending(near, version, Bytes::new(), Duration::from_secs(10)));
@@ -253,4 +274,26 @@ async fn what_is_staged_is_written_by_nobody_else_and_what_is_left_of_it_follows
         let read = timeout(Duration::from_secs(10), far.read_buf(&mut heard)).await;
         assert!(read.unwrap().unwrap() > 0, "{}", heard.escape_ascii());
     }
+}
+
+/// The sending can end between the two questions of the task that writes the response, which runs on another thread.
+#[tokio::test]
+async fn what_is_left_of_what_was_staged_is_overtaken_by_nothing() {
+    let (mut end, mut receiver, _places) = open(Transport::Stream, Box::new(()));
+    let (near, _far) = duplex_of_tcp().await;
+    receiver.lend(&Arc::new(near));
+    assert!(matches!(output(&mut receiver).await, Output::Write(_)), "that it is open");
+    assert!(timeout(Duration::ZERO, output(&mut receiver)).await.is_err());
+
+    end.try_send(Message::text("first")).unwrap();
+    let (_, bytes) = end.stage().unwrap();
+    end.try_send(Message::text("second")).unwrap();
+    assert!(receiver.take_rest().is_empty(), "it is being sent");
+    end.staged(4);
+    let (waker, woken) = Woken::waker();
+    assert!(receiver.poll_output(&mut Context::from_waker(&waker), 1024).is_pending());
+    assert!(woken.0.load(Ordering::Relaxed), "it is to ask again");
+    assert!(end.poll_flush(&mut Context::from_waker(Waker::noop())).is_ready());
+    assert_eq!(receiver.take_rest(), bytes[4..]);
+    assert_eq!(output(&mut receiver).await, Output::Write("second\n".into()));
 }
