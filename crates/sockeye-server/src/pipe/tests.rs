@@ -160,6 +160,22 @@ async fn a_response_that_is_never_polled_is_given_up_with_what_it_held() {
     }
 }
 
+/// Over HTTP/2 nothing else has a clock for the last frame.
+#[tokio::test(start_paused = true)]
+async fn a_response_whose_last_frame_is_never_taken_is_given_up() {
+    let (mut end, mut receiver, places) = open(Transport::Poll, Box::new(()));
+    assert!(matches!(output(&mut receiver).await, Output::Last(_)), "that it is open");
+    let session = tokio::spawn(async move {
+        end.try_send(Message::text("[1]")).unwrap();
+        run(end).await
+    });
+    let start = Instant::now();
+    let is_clean = timeout(Duration::from_secs(600), session).await.expect("it has an end");
+    assert!(!is_clean.unwrap());
+    assert_eq!(start.elapsed().as_secs(), 30 + 5);
+    assert!(!is_there(&places));
+}
+
 /// Attack line E3.
 #[tokio::test(start_paused = true)]
 async fn a_stream_whose_socket_takes_nothing_is_cut() {
