@@ -72,9 +72,13 @@ impl Visitor {
         };
         let text = origin.map(HeaderValue::to_str).transpose().map_err(|_| forbidden("the Origin is malformed"))?;
         let unsaid = is_from_elsewhere(headers).then_some(UNSAID);
-        // Browsers leave it out where a page reads from its own server.
-        let own = (text.is_none() && is_same_origin(headers)).then(|| format!("https://{host}"));
-        if !policy.allows(text.or(unsaid.as_ref().map(|_| "null")).or(own.as_deref()), host) {
+        let is_allowed = if text.is_none() && is_same_origin(headers) {
+            // Browsers leave it out where a page reads from its own server. Which scheme that has, who is before us knows.
+            ["https", "http"].iter().any(|scheme| policy.allows(Some(&format!("{scheme}://{host}")), host))
+        } else {
+            policy.allows(text.or(unsaid.as_ref().map(|_| "null")), host)
+        };
+        if !is_allowed {
             return Err(forbidden("pages of this origin may not connect"));
         }
         // They name it when they write, though; it is the same page.
