@@ -156,10 +156,12 @@ impl<F: Framing> Pipe<F> {
             // What has half left cannot be followed by why it is over.
             state.conversation.detach(torn.of, now(), Ending::Dropped);
         }
+        // Before its task hears of it, which goes on with the socket when nobody else has it.
+        drop(loan);
         state.wake_writers();
         state.wake_session();
         drop(state);
-        drop((before, loan));
+        drop(before);
         Ok(Receiver { pipe: Arc::clone(self), id: Some(id) })
     }
 
