@@ -241,7 +241,7 @@ fn the_five_seconds_begin_when_an_answer_is_written() {
     assert!(scene.conversation.is_gone());
 }
 
-/// As by hyper, which asks no more while a window is shut, and waits for the client as long as the connection lives.
+/// As by hyper, which keeps it while the client's window is shut, as long as the connection lives.
 #[test]
 fn an_answer_that_is_not_written_for_30_seconds_is_given_up() {
     let mut scene = Scene::polling();
