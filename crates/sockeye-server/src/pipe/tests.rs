@@ -12,7 +12,7 @@ use std::{
 
 use sockeye::{CloseCode, Message};
 use sockeye_pipe::{
-    Binding, Config, Limits, Output, ReceiverKind, Resume,
+    Binding, Config, Limits, Numbering, Output, ReceiverKind, Resume,
     native::{Transport, Wire},
 };
 use tokio::{
@@ -260,6 +260,20 @@ async fn a_session_goes_on_when_little_enough_is_queued() {
     assert_eq!(output(&mut receiver).await, Output::Last("{\"close\":{\"code\":1000,\"reason\":\"bye\"}}\n".into()));
     receiver.finished();
     assert_eq!(session.await.unwrap(), (true, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_to_say_something_waits_no_longer_than_anybody_listens() {
+    let (mut end, _receiver, places) = open(Transport::Stream, Box::new(()));
+    let pipe = places.find(Instant::now().into_std(), &wire(Transport::Stream).id, &binding()).unwrap();
+    let most = Config::native().max_received_messages;
+    pipe.receive(Numbering::Unnumbered, vec!["[]".into(); most], None).unwrap();
+    let saying = tokio::spawn(async move { pipe.receive_within(Duration::from_secs(10), vec!["[]".into()]).await });
+    tokio::task::yield_now().await;
+    let start = Instant::now();
+    end.start_close(CloseCode::NORMAL, "bye");
+    assert_eq!(saying.await.unwrap(), Ok(()), "it is taken and forgotten");
+    assert_eq!(start.elapsed(), Duration::ZERO);
 }
 
 /// Between the two, another thread may be in the middle of sending it.
