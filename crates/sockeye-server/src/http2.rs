@@ -307,8 +307,8 @@ mod tests {
         });
     }
 
-    /// What nobody reads is no reason to keep the connection either: a page, and the one frame of a poll, which hyper has taken
-    /// and keeps until there is room.
+    /// What nobody reads is no reason to keep the connection either: a page, and the one frame of a poll, which hyper
+    /// has taken and keeps until there is room.
     #[test]
     fn who_takes_no_answer_is_dropped() {
         for path in ["", "ws/poll"] {

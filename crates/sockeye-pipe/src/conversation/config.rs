@@ -25,8 +25,8 @@ pub struct Config {
     /// Bytes that a receiver takes within [`stall`](Self::stall) while something waits for it; 4 KiB. A count, since a
     /// receiver that takes one byte a second is as slow as one that takes none.
     pub min_progress: usize,
-    /// Time for the last frame of a response to be written, after which its receiver is given up; 30 s. A transport that sees how
-    /// its connection does may have less patience.
+    /// Time for the last frame of a response to be written, after which its receiver is given up; 30 s. A transport
+    /// that sees how its connection does may have less patience.
     pub last_frame: Duration,
     /// Messages that wait for a receiver; 1,024.
     pub max_queued_messages: usize,
