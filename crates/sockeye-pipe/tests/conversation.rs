@@ -233,12 +233,27 @@ fn the_five_seconds_begin_when_an_answer_is_written() {
     let poll = scene.attach(POLL);
     scene.send("a");
     assert_eq!(scene.output(poll), last("a[\"a\"]\n"));
-    scene.wait(60_000);
+    scene.wait(29_999);
     scene.detach(poll, Ending::Finished);
     scene.wait(4999);
     assert!(scene.conversation.is_open());
     scene.wait(1);
     assert!(scene.conversation.is_gone());
+}
+
+/// As by hyper, which keeps it while the client's window is shut, as long as the connection lives.
+#[test]
+fn an_answer_that_is_not_written_for_30_seconds_is_given_up() {
+    let mut scene = Scene::polling();
+    let poll = scene.attach(POLL);
+    scene.send("a");
+    assert_eq!(scene.output(poll), last("a[\"a\"]\n"));
+    scene.wait(29_999);
+    assert!(scene.conversation.is_open());
+    scene.wait(1);
+    assert_eq!(scene.event(), Some(Event::Gone(Cause::Stalled)));
+    scene.detach(poll, Ending::Finished);
+    assert_eq!((scene.event(), scene.conversation.receiver()), (None, None));
 }
 
 #[test]

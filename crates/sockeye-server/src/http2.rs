@@ -308,19 +308,26 @@ mod tests {
         });
     }
 
-    /// A page that nobody reads is no reason to keep the connection either.
+    /// What nobody reads is no reason to keep the connection either: a page, and the one frame of a poll, which hyper
+    /// has taken and keeps until there is room.
     #[test]
     fn who_takes_no_answer_is_dropped() {
-        with_connection(async |stream| {
-            let connecting = h2::client::Builder::new().initial_window_size(0).handshake::<_, Bytes>(stream);
-            let (mut send, connection) = connecting.await.unwrap();
-            let (start, connection) = (Instant::now(), tokio::spawn(connection));
-            let (response, _) = send.send_request(Request::get("http://a/").body(()).unwrap(), true).unwrap();
-            let body = response.await.unwrap().into_body();
-            let _ = connection.await.unwrap();
-            let took = start.elapsed();
-            assert!((IDLE..=DEADLINE + IDLE + GOODBYE).contains(&took), "{took:?}");
-            drop(body);
-        });
+        for path in ["", "ws/poll"] {
+            with_connection(async |stream| {
+                let connecting = h2::client::Builder::new().initial_window_size(0).handshake::<_, Bytes>(stream);
+                let (mut send, connection) = connecting.await.unwrap();
+                let (start, connection) = (Instant::now(), tokio::spawn(connection));
+                let request = Request::get(format!("http://a/{path}")).body(()).unwrap();
+                let (response, _) = send.send_request(request, true).unwrap();
+                let response = response.await.unwrap();
+                assert_eq!(response.status(), 200, "/{path}");
+                let body = response.into_body();
+                let ended = timeout(IDLE * 10, connection).await;
+                assert!(ended.is_ok(), "/{path}: it is still open");
+                let took = start.elapsed();
+                assert!((IDLE..=DEADLINE + IDLE + GOODBYE).contains(&took), "/{path}: {took:?}");
+                drop(body);
+            });
+        }
     }
 }

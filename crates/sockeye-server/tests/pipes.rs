@@ -294,6 +294,20 @@ async fn pages_that_do_not_say_their_origin_are_nobody_elses_pages() {
     assert!(pipe.is_there().await);
 }
 
+/// Browsers leave the `Origin` out of such a GET, and the list has the page with its scheme.
+#[tokio::test]
+async fn a_page_that_is_listed_may_read_from_its_own_server() {
+    for (listed, status) in [("http://a", 200), ("https://a", 200), ("http://b", 403)] {
+        let mut options = hub_options();
+        options.origins = Some(OriginPolicy::list([listed]).unwrap());
+        let server = Running::start(&options);
+        for path in ["/ws/events", "/sse?channel=a"] {
+            let own = get(path, "Sec-Fetch-Site: same-origin\r\n");
+            assert_eq!(Http::to(&server).await.ask(own).await, status, "{listed} {path}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_address_has_so_many_conversations() {
     let mut options = hub_options();

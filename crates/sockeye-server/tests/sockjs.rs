@@ -194,6 +194,18 @@ async fn pages_that_may_not_connect_open_nothing_and_say_nothing_by_any_transpor
     assert_eq!(policy, Some("frame-ancestors 'self' https://good.example"));
 }
 
+/// Browsers leave the `Origin` out where a page reads from its own server, and say that it does.
+#[tokio::test]
+async fn a_page_of_the_server_may_listen_where_every_request_has_to_say_its_origin() {
+    let mut own = options(Site::Server);
+    own.origins = Some(OriginPolicy::same().require());
+    let server = Running::start(&own);
+    for (who, status) in [("Sec-Fetch-Site: same-origin\r\n", 200), ("Sec-Fetch-Site: none\r\n", 403), ("", 403)] {
+        let mut http = Http::to(&server).await;
+        assert_eq!(http.ask(get("/echo/000/a/eventsource", who)).await, status, "{who}");
+    }
+}
+
 #[tokio::test]
 async fn old_versions_and_odd_paths_are_for_sockjs_alone() {
     let server = Running::site();

@@ -37,6 +37,19 @@ async fn next_of(http: &mut Http, name: &str) -> Event {
     event
 }
 
+/// Bodies have nothing to do with it.
+#[tokio::test]
+async fn many_channels_need_no_room_for_a_body() {
+    let mut options = hub_options();
+    options.pipes.max_body = 1024;
+    let server = Running::start(&options);
+    let channels: Vec<_> = (0..64).map(|number| format!("channel=a-channel-of-some-length-{number}")).collect();
+    let mut http = listen(&server, &channels.join("&"), None).await;
+    for _ in &channels {
+        next_of(&mut http, "subscribed").await;
+    }
+}
+
 #[tokio::test]
 async fn a_listener_hears_its_channels_and_says_nothing() {
     let server = Running::start(&hub_options());

@@ -25,6 +25,9 @@ pub struct Config {
     /// Bytes that a receiver takes within [`stall`](Self::stall) while something waits for it; 4 KiB. A count, since a
     /// receiver that takes one byte a second is as slow as one that takes none.
     pub min_progress: usize,
+    /// Time for the last frame of a response to be written, after which its receiver is given up; 30 s. A transport
+    /// that sees how its connection does may have less patience.
+    pub last_frame: Duration,
     /// Messages that wait for a receiver; 1,024.
     pub max_queued_messages: usize,
     /// Their bytes; 1 MiB. A larger message cannot be sent.
@@ -86,6 +89,7 @@ impl Config {
             closing_linger: Duration::from_secs(5),
             stall: Duration::from_secs(10),
             min_progress: 4 * 1024,
+            last_frame: Duration::from_secs(30),
             max_queued_messages: 1024,
             max_queued_bytes: 1024 * 1024,
             max_frame: 64 * 1024,

@@ -254,7 +254,7 @@ impl<F: Framing> Conversation<F> {
     pub fn poll_output(&mut self, id: ReceiverId, now: Instant, room: usize) -> Output {
         match &mut self.slot {
             Slot::Attached(receiver) if receiver.id == id && !matches!(self.state, State::Gone(_)) => {}
-            Slot::Ending(ending) if *ending == id => return Output::Last(Bytes::new()),
+            Slot::Ending { id: ending, .. } if *ending == id => return Output::Last(Bytes::new()),
             _ => return self.poll_replaced(id),
         }
         let Slot::Attached(receiver) = &mut self.slot else { return Output::Cut };
@@ -271,7 +271,7 @@ impl<F: Framing> Conversation<F> {
         };
         let bytes = receiver.framing.encode(&frame);
         if receiver.has_written(bytes.len(), now) || is_last {
-            self.slot = Slot::Ending(id);
+            self.slot = Slot::Ending { id, since: now };
             return Output::Last(bytes);
         }
         Output::Write(bytes)
@@ -281,7 +281,7 @@ impl<F: Framing> Conversation<F> {
     pub fn detach(&mut self, id: ReceiverId, now: Instant, ending: Ending) {
         match &self.slot {
             Slot::Attached(receiver) if receiver.id == id => {}
-            Slot::Ending(current) if *current == id => {}
+            Slot::Ending { id: current, .. } if *current == id => {}
             _ => {
                 if self.replaced.as_ref().is_some_and(|(replaced, _)| *replaced == id) {
                     self.replaced = None;
@@ -327,7 +327,7 @@ impl<F: Framing> Conversation<F> {
     /// The client says goodbye.
     pub fn leave(&mut self) {
         if let Slot::Attached(receiver) = &self.slot {
-            self.slot = Slot::Ending(receiver.id);
+            self.slot = Slot::Ending { id: receiver.id, since: receiver.spoke_at };
         }
         self.go(Cause::Left);
     }
@@ -399,7 +399,12 @@ impl<F> Conversation<F> {
                     self.go(Cause::Deserted);
                 }
             }
-            Slot::Ending(_) => {}
+            Slot::Ending { since, .. } => {
+                if is_due(after(*since, self.config.last_frame)) {
+                    self.slot = Slot::Absent { since: now };
+                    self.has_lost_receiver(Cause::Stalled);
+                }
+            }
         }
     }
 
@@ -414,7 +419,8 @@ impl<F> Conversation<F> {
         let of_slot = match &self.slot {
             Slot::Attached(receiver) => receiver.deadline(&self.config),
             Slot::Absent { since } if of_state.is_none() => after(*since, self.config.disconnect_delay),
-            Slot::Absent { .. } | Slot::Ending(_) => None,
+            Slot::Absent { .. } => None,
+            Slot::Ending { since, .. } => after(*since, self.config.last_frame),
         };
         of_state.into_iter().chain(of_slot).min()
     }
@@ -424,7 +430,7 @@ impl<F> Conversation<F> {
     pub fn receiver(&self) -> Option<ReceiverId> {
         match &self.slot {
             Slot::Attached(receiver) => Some(receiver.id),
-            Slot::Ending(id) => Some(*id),
+            Slot::Ending { id, .. } => Some(*id),
             Slot::Absent { .. } => None,
         }
     }

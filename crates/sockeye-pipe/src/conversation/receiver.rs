@@ -24,7 +24,7 @@ pub enum ReceiverKind {
 /// ```text
 /// Absent ──attach──▶ Attached ──last frame──▶ Ending ──attach──▶ Attached
 ///    ▲                  │ detach, stall          │ detach
-///    └──────────────────┴────────────────────────┘
+///    └──────────────────┴────────────────────────┘ or takes too long
 /// ```
 #[derive(Debug)]
 pub(super) enum Slot<F> {
@@ -33,7 +33,10 @@ pub(super) enum Slot<F> {
     },
     Attached(Receiver<F>),
     /// Its last frame has been handed out; the transport still writes it.
-    Ending(ReceiverId),
+    Ending {
+        id: ReceiverId,
+        since: Instant,
+    },
 }
 
 #[derive(Debug)]
@@ -42,7 +45,7 @@ pub(super) struct Receiver<F> {
     pub(super) framing: F,
     kind: ReceiverKind,
     written: usize,
-    spoke_at: Instant,
+    pub(super) spoke_at: Instant,
     owes_heartbeat: bool,
     watch: Option<Watch>,
 }

@@ -183,6 +183,8 @@ impl<F: Framing + Send + 'static> Talk for End<F> {
         state.flush();
         // For the time until which it can still be heard.
         state.wake_session();
+        // Nothing waits for the session any more: whoever wants to say something need not either.
+        self.pipe.taken.notify_waiters();
     }
 }
 

@@ -15,7 +15,7 @@ use sockeye_pipe::Output;
 use super::{Answer, BODY_TIMEOUT, Begun, Held, Streaming, shared::Outflow};
 use crate::{api::Refused, dialect::ErrorCode, http2::Bodies, worker::Worker};
 
-/// Bytes of a frame that is asked for. hyper asks when there is room for a part of it, and keeps the rest.
+/// Bytes of a frame that is asked for. hyper asks for one before there is room, and keeps it until then.
 const ROOM: usize = 16 * 1024;
 
 /// The body of a response.

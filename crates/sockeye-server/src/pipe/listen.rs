@@ -60,6 +60,8 @@ pub(super) fn config(native: &Config) -> Config {
         disconnect_delay: Duration::ZERO,
         max_kept_messages: 0,
         max_kept_bytes: 0,
+        // What it would say stands in a URL, which has a bound of its own.
+        max_received_bytes: usize::MAX,
         ..native.clone()
     }
 }

@@ -38,7 +38,7 @@ pub(crate) use self::{
     listen::Listen,
     registry::{Opening, Registry},
     shared::{Held, Outflow, now},
-    visitor::{Visitor, is_from_elsewhere},
+    visitor::{Visitor, is_allowed},
 };
 use crate::{
     PipeOptions, SessionLimits,

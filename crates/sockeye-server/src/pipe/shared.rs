@@ -182,10 +182,12 @@ impl<F: Framing> Pipe<F> {
             // What has half left cannot be followed by why it is over.
             state.conversation.detach(torn.of, now(), Ending::Dropped);
         }
+        // Before its task hears of it, which goes on with the socket when nobody else has it.
+        drop(loan);
         state.wake_writers();
         state.wake_session();
         drop(state);
-        drop((before, loan));
+        drop(before);
         Ok(Receiver { pipe: Arc::clone(self), id: Some(id) })
     }
 
@@ -447,6 +449,11 @@ impl<F: Framing> State<F> {
             if let Turn::Staged { was_asked } = &mut loan.turn {
                 *was_asked = true;
                 self.wait(id, cx);
+                return Poll::Pending;
+            }
+            if !loan.rest.is_empty() {
+                // It was still being sent when its task asked for the rest. That comes first, so it has to ask again.
+                cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
             loan.turn = Turn::Task;

@@ -6,13 +6,13 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 
 use sockeye::{CloseCode, Message};
 use sockeye_pipe::{
-    Binding, Config, Limits, Output, ReceiverKind, Resume,
+    Binding, Config, Limits, Numbering, Output, ReceiverKind, Resume,
     native::{Transport, Wire},
 };
 use tokio::{
@@ -90,6 +90,29 @@ fn say(end: &mut End<Wire>, text: String) {
     assert!(end.poll_flush(&mut Context::from_waker(Waker::noop())).is_ready());
 }
 
+async fn duplex_of_tcp() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (near, far) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+    (near.unwrap(), far.unwrap().0)
+}
+
+/// Whether a waker was woken.
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Woken {
+    fn waker() -> (Waker, Arc<Self>) {
+        let woken = Arc::new(Self::default());
+        (Waker::from(Arc::clone(&woken)), woken)
+    }
+}
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// The next that a response has to do.
 async fn output(receiver: &mut Receiver<Wire>) -> Output {
     poll_fn(|cx| receiver.poll_output(cx, 1024)).await
@@ -135,6 +158,22 @@ async fn a_response_that_is_never_polled_is_given_up_with_what_it_held() {
         assert!(is_given_up.load(Ordering::Relaxed) && !is_there(&places));
         assert_eq!(output(&mut receiver).await, Output::Cut);
     }
+}
+
+/// Over HTTP/2 nothing else has a clock for the last frame.
+#[tokio::test(start_paused = true)]
+async fn a_response_whose_last_frame_is_never_taken_is_given_up() {
+    let (mut end, mut receiver, places) = open(Transport::Poll, Box::new(()));
+    assert!(matches!(output(&mut receiver).await, Output::Last(_)), "that it is open");
+    let session = tokio::spawn(async move {
+        end.try_send(Message::text("[1]")).unwrap();
+        run(end).await
+    });
+    let start = Instant::now();
+    let is_clean = timeout(Duration::from_secs(600), session).await.expect("it has an end");
+    assert!(!is_clean.unwrap());
+    assert_eq!(start.elapsed().as_secs(), 30 + 5);
+    assert!(!is_there(&places));
 }
 
 /// Attack line E3.
@@ -223,13 +262,25 @@ async fn a_session_goes_on_when_little_enough_is_queued() {
     assert_eq!(session.await.unwrap(), (true, true));
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_waits_to_say_something_waits_no_longer_than_anybody_listens() {
+    let (mut end, _receiver, places) = open(Transport::Stream, Box::new(()));
+    let pipe = places.find(Instant::now().into_std(), &wire(Transport::Stream).id, &binding()).unwrap();
+    let most = Config::native().max_received_messages;
+    pipe.receive(Numbering::Unnumbered, vec!["[]".into(); most], None).unwrap();
+    let saying = tokio::spawn(async move { pipe.receive_within(Duration::from_secs(10), vec!["[]".into()]).await });
+    tokio::task::yield_now().await;
+    let start = Instant::now();
+    end.start_close(CloseCode::NORMAL, "bye");
+    assert_eq!(saying.await.unwrap(), Ok(()), "it is taken and forgotten");
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
 /// Between the two, another thread may be in the middle of sending it.
 #[tokio::test]
 async fn what_is_staged_is_written_by_nobody_else_and_what_is_left_of_it_follows() {
     let (mut end, receiver, _places) = open(Transport::Stream, Box::new(()));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (near, far) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
-    let (near, (mut far, _)) = (near.unwrap(), far.unwrap());
+    let (near, mut far) = duplex_of_tcp().await;
     let answer = Streaming { head: head("x/x"), prelude: Bytes::new(), body: Box::new(receiver), is_poll: false };
     let version = (answer, http::Version::HTTP_11);
     let mut writing = pin!(Writing::lending(near, version, Bytes::new(), Duration::from_secs(10)));
@@ -289,4 +340,26 @@ async fn who_says_something_to_a_session_without_room_is_not_kept_waiting() {
     assert!(end.poll_ready(&mut cx).is_pending());
     assert!(matches!(said.as_mut().poll(&mut cx), Poll::Ready(Ok(()))));
     assert!(start.elapsed().is_zero());
+}
+
+/// The sending can end between the two questions of the task that writes the response, which runs on another thread.
+#[tokio::test]
+async fn what_is_left_of_what_was_staged_is_overtaken_by_nothing() {
+    let (mut end, mut receiver, _places) = open(Transport::Stream, Box::new(()));
+    let (near, _far) = duplex_of_tcp().await;
+    receiver.lend(&Arc::new(near));
+    assert!(matches!(output(&mut receiver).await, Output::Write(_)), "that it is open");
+    assert!(timeout(Duration::ZERO, output(&mut receiver)).await.is_err());
+
+    end.try_send(Message::text("first")).unwrap();
+    let (_, bytes) = end.stage().unwrap();
+    end.try_send(Message::text("second")).unwrap();
+    assert!(receiver.take_rest().is_empty(), "it is being sent");
+    end.staged(4);
+    let (waker, woken) = Woken::waker();
+    assert!(receiver.poll_output(&mut Context::from_waker(&waker), 1024).is_pending());
+    assert!(woken.0.load(Ordering::Relaxed), "it is to ask again");
+    assert!(end.poll_flush(&mut Context::from_waker(Waker::noop())).is_ready());
+    assert_eq!(receiver.take_rest(), bytes[4..]);
+    assert_eq!(output(&mut receiver).await, Output::Write("second\n".into()));
 }

@@ -72,9 +72,7 @@ impl Visitor {
         };
         let text = origin.map(HeaderValue::to_str).transpose().map_err(|_| forbidden("the Origin is malformed"))?;
         let unsaid = is_from_elsewhere(headers).then_some(UNSAID);
-        // Browsers leave it out where a page reads from its own server.
-        let own = (text.is_none() && is_same_origin(headers)).then(|| format!("https://{host}"));
-        if !policy.allows(text.or(unsaid.as_ref().map(|_| "null")).or(own.as_deref()), host) {
+        if !is_allowed(headers, text, host, policy) {
             return Err(forbidden("pages of this origin may not connect"));
         }
         // They name it when they write, though; it is the same page.
@@ -120,9 +118,18 @@ fn is_same_origin(headers: &HeaderMap) -> bool {
 
 /// Whether a page of another origin makes a request that does not name it: of images, scripts and frames browsers do not say
 /// the origin, but that it is another. That is as good as one that nobody has listed.
-pub(crate) fn is_from_elsewhere(headers: &HeaderMap) -> bool {
+fn is_from_elsewhere(headers: &HeaderMap) -> bool {
     let site = headers.get(SEC_FETCH_SITE);
     !headers.contains_key(header::ORIGIN) && site.is_some_and(|site| site != "same-origin" && site != "none")
+}
+
+/// Whether pages of this origin, or of the one that browsers leave out, may connect.
+pub(crate) fn is_allowed(headers: &HeaderMap, origin: Option<&str>, host: &str, policy: &OriginPolicy) -> bool {
+    if origin.is_some() || !is_same_origin(headers) {
+        return policy.allows(origin.or(is_from_elsewhere(headers).then_some("null")), host);
+    }
+    // They do where a page reads from its own server. Which scheme that has, who is before us knows.
+    ["https", "http"].iter().any(|scheme| policy.allows(Some(&format!("{scheme}://{host}")), host))
 }
 
 fn forbidden(message: &'static str) -> Refused {

@@ -14,7 +14,7 @@ use crate::{
     Demo, PipeOptions, ServerOptions, Site, SockJsOptions,
     demo::{Demos, Seat},
     dialect::json,
-    pipe::{MAX_QUEUED_MESSAGES, is_from_elsewhere},
+    pipe::{MAX_QUEUED_MESSAGES, is_allowed},
     routes::{Routes, Service},
     talk::Io,
     worker::Worker,
@@ -320,11 +320,9 @@ impl Found<'_, '_> {
         let host = text(headers, &header::HOST).or(uri.authority().map(http::uri::Authority::as_str));
         let mut origins = headers.get_all(header::ORIGIN).into_iter();
         let (origin, None) = (origins.next(), origins.next()) else { return Cors::Denied };
-        let origin = match origin {
-            Some(origin) => Some(origin.to_str().unwrap_or("null")),
-            None => is_from_elsewhere(headers).then_some("null"),
-        };
-        if self.mount.framed.origins.allows(origin, host.unwrap_or_default()) { Cors::Allowed } else { Cors::Denied }
+        let origin = origin.map(|origin| origin.to_str().unwrap_or("null"));
+        let policy = &self.mount.framed.origins;
+        if is_allowed(headers, origin, host.unwrap_or_default(), policy) { Cors::Allowed } else { Cors::Denied }
     }
 }
 
