@@ -166,7 +166,8 @@ function moody(proxy) {
   const change = () => {
     proxy.manners = MOODS[Math.floor(random() * MOODS.length)] ?? {};
     if (random() < 0.7) proxy.cut();
-    timer = setTimeout(change, 500 + random() * 4000);
+    // Some last long enough for a better transport to be taken.
+    timer = setTimeout(change, 500 + random() ** 2 * 14_000);
   };
   timer = setTimeout(change, random() * 3000);
   return () => {
