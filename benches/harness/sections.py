@@ -65,9 +65,9 @@ class Memory:
     columns: tuple[Column, ...]
     limit: float
     """What `of` must stay under, in the last column but one, with `connections` or more."""
+    of: tuple[str, ...] = (SOCKEYE,)
     connections: int = 10_000
     """With fewer, what is there once weighs too much on each."""
-    of: tuple[str, ...] = (SOCKEYE,)
 
 
 @dataclass(frozen=True)

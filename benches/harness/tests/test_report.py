@@ -49,7 +49,7 @@ class Tables(unittest.TestCase):
         self.assertEqual(made.verdicts, [])
 
     def test_memory_and_attack(self):
-        section = Memory("idle", "idle", "idle", ("idle",), ("sockeye",), (Column("a", "x.y"), Column("b", "z")), 10, 5)
+        section = Memory("idle", "idle", "idle", ("idle",), ("sockeye",), (Column("a", "x.y"), Column("b", "z")), 10, connections=5)
         result = {"servers": ["sockeye"], "rounds": [{"sockeye": {"x": {"y": 11}}}], "failures": {}, "connections": 5}
         made = tables.table(section, result)
         self.assertEqual(made.rows, [["sockeye", "11", ""]])
