@@ -1,31 +1,23 @@
-/** One connection after the other, the commands on it, and when to try again. Knows nothing of channels. */
+/** One connection after the other, when to try again, and when commands may leave. Knows nothing of channels. */
 
-import { address, batches, encode, isCount, isLoopback, isObject, parse, readError, readPause } from './border.js';
+import { address, encode, isCount, isLoopback, isObject, parse, readError, readPause } from './border.js';
 import { Climb } from './climb.js';
+import { Commands } from './commands.js';
 import { SockeyeError, deferred } from './events.js';
 import { Ladder } from './ladder.js';
-import { CLOSED_AS, CONNECT_DEADLINE_MS, FINAL, PING_MARGIN_MS, PROBE_MS, STABLE_AFTER_MS, SWITCH_WITHIN_MS, TIMEOUT_MS, TIMER_LIMIT_MS, VOLATILE_BACKLOG_BYTES, backoff } from './limits.js';
+import { CLOSED_AS, CONNECT_DEADLINE_MS, FINAL, PING_MARGIN_MS, PROBE_MS, STABLE_AFTER_MS, SWITCH_WITHIN_MS, TIMEOUT_MS, VOLATILE_BACKLOG_BYTES, backoff } from './limits.js';
 import { watchPage } from './page.js';
 
 /** @import * as Api from '../sockeye.d.ts' */
 /** @import { ConnectOptions, State } from '../sockeye.d.ts' */
 /** @import { Json } from './border.js' */
+/** @import { Done } from './commands.js' */
 /** @import { CloseEventLike } from './conversation.js' */
 /** @import { Deferred } from './events.js' */
 /** @import { Dial } from './ladder.js' */
 /** @typedef {ReturnType<typeof setTimeout>} Timer */
 
 /**
- * @typedef {(error: SockeyeError | undefined, ok: Json) => void} Done
- *
- * @typedef {object} Command one that waits for a connection or for its reply
- * @property {string} body
- * @property {boolean} again harmless to ask on the next connection if this one did not answer
- * @property {boolean} once nobody asks it a second time: lost, it has failed, and whether it took effect is not known
- * @property {number | undefined} id while it is on its way
- * @property {Timer} timer
- * @property {Done} done
- *
  * @typedef {object} Attempt from dialling to the end of that connection
  * @property {Dial | undefined} socket
  * @property {Timer | undefined} deadline
@@ -60,13 +52,6 @@ export class Connection {
   #halts = new Set();
   /** @type {() => void} */
   #unwatch = () => {};
-  #lastId = 0;
-  /** @type {Set<Command>} in the order of the calls */
-  #commands = new Set();
-  /** @type {Map<number, Command>} those on their way */
-  #sent = new Map();
-  /** @type {string[]} written in this turn */
-  #outbox = [];
   /** @type {Deferred<void>} */
   #opening = deferred();
   #lastHeard = 0;
@@ -78,6 +63,7 @@ export class Connection {
   #refreshedAt = 0;
   /** @type {Timer | undefined} */
   #quiet;
+  #commands;
   #ladder;
   #climb;
   /**
@@ -93,6 +79,10 @@ export class Connection {
     this.#options = options;
     this.#handlers = handlers;
     this.#token = options.token;
+    this.#commands = new Commands({
+      send: (message) => this.#attempt?.socket?.send(message),
+      onFinished: () => this.#finished(),
+    });
     this.#ladder = new Ladder(this.#url, options);
     this.#climb = new Climb(this.#ladder, {
       prove: (dial, proved) => this.#prove(dial, proved),
@@ -125,7 +115,7 @@ export class Connection {
     if (this.#isClosed()) return;
     clearTimeout(this.#pause);
     this.#unwatch();
-    for (const command of [...this.#commands]) this.#finish(command, error ?? new SockeyeError('closed'));
+    this.#commands.fail(error ?? new SockeyeError('closed'));
     this.#enter({ name: 'closed', error });
     this.#opening.resolve();
   }
@@ -151,10 +141,10 @@ export class Connection {
    * @param {{ timeout?: number | undefined, again?: boolean, once?: boolean }} options
    * @param {Done} done
    */
-  send(command, { timeout = this.#options.timeout ?? TIMEOUT_MS, again = false, once = false }, done) {
+  send(command, { timeout = this.#options.timeout ?? TIMEOUT_MS, ...kind }, done) {
     if (this.#state.name === 'closed') return done(new SockeyeError('closed'), {});
-    const waiting = this.#register(command, timeout, { again, once }, done);
-    if (this.#state.name === 'open') this.#transmit(waiting);
+    const waiting = this.#commands.add(command, timeout, kind, done);
+    if (this.#state.name === 'open') this.#commands.transmit(waiting);
   }
 
   /** How many commands wait. */
@@ -165,7 +155,7 @@ export class Connection {
   /** Without a reply, and only if it can leave at once. @param {string} body */
   sendVolatile(body) {
     if (this.#state.name !== 'open' || (this.#attempt?.socket?.bufferedAmount ?? 0) > VOLATILE_BACKLOG_BYTES) return;
-    this.#write(`{${body}`);
+    this.#commands.notify(body);
   }
 
   /** @param {string} token */
@@ -239,11 +229,12 @@ export class Connection {
    */
   #greet(attempt, socket) {
     socket.token = this.#token;
-    this.#transmit(this.#register(this.#hello(), CONNECT_DEADLINE_MS, { again: false, once: false }, (error, ok) => {
+    const hello = this.#commands.add(this.#hello(), CONNECT_DEADLINE_MS, {}, (error, ok) => {
       if (this.#attempt !== attempt) return;
       if (error) this.#refused(error);
       else this.#greeted(attempt, ok);
-    }));
+    });
+    this.#commands.transmit(hello);
   }
 
   #hello() {
@@ -259,9 +250,7 @@ export class Connection {
     this.#state = { name: 'open', session, user: typeof ok.user === 'string' ? ok.user : undefined, transport: attempt.socket?.transport ?? 'websocket' };
     if (this.#token !== undefined && attempt.socket?.token !== this.#token) this.refresh(this.#token).catch((error) => this.#isClosed() || this.#handlers.onError(error));
     this.#handlers.onOpen();
-    for (const command of this.#commands) {
-      if (command.id === undefined) this.#transmit(command);
-    }
+    this.#commands.transmitWaiting();
     this.#opening.resolve();
     this.#handlers.onState(this.#state);
     if (this.#attempt === attempt) this.#climb.start();
@@ -296,10 +285,15 @@ export class Connection {
     this.#switchIfQuiet();
   }
 
+  /** What came with an answer is heard before another transport takes over. */
+  #finished() {
+    if (this.#better) queueMicrotask(() => this.#switchIfQuiet());
+  }
+
   /** What is asked once only ends in its own time: the connection that it is on is as good as ever. */
   #switchIfQuiet() {
     const better = this.#better;
-    if (better && [...this.#sent.values()].every(({ once }) => better.isLate && !once)) this.#switch();
+    if (better && this.#commands.sent.every(({ once }) => better.isLate && !once)) this.#switch();
   }
 
   #leaveBetter() {
@@ -313,7 +307,7 @@ export class Connection {
   #switch() {
     const better = this.#leaveBetter();
     if (!better) return;
-    this.#flush();
+    this.#commands.flush();
     this.#drop(new SockeyeError('disconnected', 'another transport'));
     if (this.#isClosed() || this.#attempt) return better.dial.close(1000);
     this.#ladder.adopt(better.dial);
@@ -372,7 +366,6 @@ export class Connection {
     clearTimeout(this.#quiet);
     this.#climb.stop();
     this.#leaveBetter()?.dial.close(1000);
-    this.#outbox = [];
     this.#probing = false;
     // Where it is closed already, this does nothing.
     attempt.socket?.close(1000);
@@ -381,62 +374,10 @@ export class Connection {
       this.#state = { name: 'connecting' };
       this.#handlers.onDown();
     }
-    const sent = [...this.#sent.values()];
-    this.#sent.clear();
-    for (const command of sent) {
-      command.id = undefined;
-      if (!command.again) this.#finish(command, error);
-    }
+    this.#commands.drop(error);
   }
 
-  // Commands and replies.
-
-  /** @param {object | string} command @param {number} timeout @param {{ again: boolean, once: boolean }} kind @param {Done} done */
-  #register(command, timeout, { again, once }, done) {
-    const body = typeof command === 'string' ? command : encode(command);
-    const timer = setTimeout(() => this.#finish(waiting, new SockeyeError('timeout', 'no reply')), Math.min(timeout, TIMER_LIMIT_MS));
-    /** @type {Command} */
-    const waiting = { body, again, once, id: undefined, timer, done };
-    this.#commands.add(waiting);
-    return waiting;
-  }
-
-  /** @param {Command} command */
-  #transmit(command) {
-    command.id = ++this.#lastId;
-    this.#sent.set(command.id, command);
-    this.#write(`{"id":${command.id},${command.body}`);
-  }
-
-  /** What came with an answer is heard before another transport takes over. @param {Command} command @param {SockeyeError | undefined} error @param {Json} [ok] */
-  #finish(command, error, ok = {}) {
-    if (!this.#commands.delete(command)) return;
-    if (command.id !== undefined) this.#sent.delete(command.id);
-    clearTimeout(command.timer);
-    command.done(error, ok);
-    if (this.#better) queueMicrotask(() => this.#switchIfQuiet());
-  }
-
-  /** What is written in one turn leaves together. @param {string} text */
-  #write(text) {
-    if (this.#outbox.push(text) > 1) return;
-    const attempt = this.#attempt;
-    queueMicrotask(() => {
-      if (this.#attempt === attempt) this.#flush();
-    });
-  }
-
-  #flush() {
-    const socket = this.#attempt?.socket;
-    if (!socket) return;
-    for (const message of batches(this.#outbox.splice(0))) {
-      try {
-        socket.send(message);
-      } catch {
-        // It is closing: the event that follows says so, and what was not answered is dealt with there.
-      }
-    }
-  }
+  // What is heard.
 
   /** @param {Attempt} attempt @param {unknown} data */
   #heard(attempt, data) {
@@ -454,12 +395,7 @@ export class Connection {
   /** @param {Attempt} attempt @param {Json} object */
   #take(attempt, object) {
     if (isCount(object.id)) {
-      const command = this.#sent.get(object.id);
-      // The answer to one that was given up comes late.
-      if (!command) return;
-      if (isObject(object.error)) this.#finish(command, readError(object.error));
-      else if (isObject(object.ok)) this.#finish(command, undefined, object.ok);
-      else this.#finish(command, new SockeyeError('protocol', 'a reply without ok and error'));
+      this.#commands.answer(object.id, object);
     } else if (typeof object.on === 'string') {
       this.#handlers.onEvent(object.on, object);
     } else if (isObject(object.bye)) {

@@ -9,7 +9,7 @@ import { BUFFER_LIMIT, CAN_SUBSCRIBE_LATER, MEMBERS_LIMIT, STABLE_AFTER_MS, back
 /** @import { Lost, Member, Message, Position } from '../sockeye.d.ts' */
 /** @import { Json } from './border.js' */
 /** @import { Client } from './client.js' */
-/** @import { Done } from './connection.js' */
+/** @import { Done } from './commands.js' */
 /** @import { Deferred } from './events.js' */
 /** @typedef {ReturnType<typeof setTimeout>} Timer */
 
