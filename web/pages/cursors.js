@@ -66,6 +66,7 @@ const live = openSwitchedSocket({
     notice.textContent = '';
     if (state.name === 'open') absent = '';
     if (state.name === 'waiting') absent = 'Reconnecting';
+    if (state.name === 'stopped') absent = 'Connecting';
     describePeople();
     // Everybody should see us from the start, also before our pointer has moved.
     if (state.name === 'open') moved();
@@ -80,6 +81,9 @@ const live = openSwitchedSocket({
     if (event?.kind === 'error') notice.textContent = `The server said: ${event.text}`;
   },
 });
+
+// Our arrow is drawn before there is a connection, too.
+requestFrame();
 
 addEventListener('pointermove', (event) => {
   if (event.isPrimary) follow(event);

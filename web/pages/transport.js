@@ -40,7 +40,6 @@ export function openSwitchedSocket(handlers) {
   const pinned = () => (select.value === 'auto' ? undefined : /** @type {Transport} */ (select.value));
   // A transport that was just chosen has one attempt, one that worked has two, before others are recommended.
   let failures = 1;
-  let absent = 'connecting';
 
   const { live, pin } = climbing({ ...handlers, onState: (state) => {
     show(state);
@@ -52,7 +51,6 @@ export function openSwitchedSocket(handlers) {
     else address.searchParams.set('transport', select.value);
     history.replaceState(null, '', address);
     failures = 1;
-    absent = 'connecting';
     pin(pinned());
   });
   return live;
@@ -61,12 +59,9 @@ export function openSwitchedSocket(handlers) {
   function show(state) {
     const used = state.name === 'open' ? state.socket.transport : undefined;
     if (used) failures = 0;
-    if (state.name === 'waiting') {
-      failures += 1;
-      absent = 'reconnecting';
-    }
+    if (state.name === 'waiting') failures += 1;
     carrier.dataset.transport = used ?? '';
-    carrier.textContent = used ? NAMES[used] : absent;
+    carrier.textContent = used ? NAMES[used] : '';
     const only = pinned();
     advice.textContent = only && failures > 1 ? `${NAMES[only]} does not get through just now. “Automatic” tries the others too.` : '';
   }
