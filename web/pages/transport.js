@@ -125,7 +125,8 @@ function knock(dial, answered) {
 }
 
 /**
- * A dial that is open when somebody has answered over it: there are proxies that answer the upgrade, and pass nothing on.
+ * A dial that is open when somebody has answered over it: there are proxies that answer the upgrade, and pass nothing on. It is closed by
+ * the deadline of the attempt, and the ladder takes one that never said a word for a wall.
  * @implements {Socket}
  */
 class Answered {
@@ -176,6 +177,7 @@ class Answered {
   }
 }
 
+/** Bytes come as an `ArrayBuffer`, for which the ladder, whose protocol is text, does not ask. */
 class Binary extends WebSocket {
   /** @param {string} url @param {string[]} protocols */
   constructor(url, protocols) {
