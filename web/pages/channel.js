@@ -29,7 +29,7 @@ const events = element('events', HTMLOListElement);
 const notice = element('channel-notice', HTMLElement);
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit' });
-const client = connect('/ws', { name: 'front-page' });
+export const client = connect('/ws', { name: 'front-page' });
 client.onstate = render;
 
 /** @type {Subscription | undefined} */

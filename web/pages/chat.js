@@ -1,8 +1,8 @@
 /** The chat page. The server always sends the whole state; the page changes only what differs, so that reading and selecting are not disturbed. */
 
 import { fishName, hueOf } from './fish.js';
-import { openLiveSocket } from './live-socket.js';
 import { element, make, sendOnEnter } from './shell.js';
+import { openSocket } from './transport.js';
 import { readChat } from './wire.js';
 
 /** @typedef {import('./wire.js').ChatMessage} ChatMessage */
@@ -42,10 +42,11 @@ const mine = new Set(recall('sessionStorage', MINE_KEY));
 nameField.value = recall('localStorage', NAME_KEY)[0] ?? fishName(crypto.randomUUID());
 sendOnEnter(textField);
 
-const live = openLiveSocket({
+const live = openSocket({
   onState: (state) => {
     const last = pending.at(-1);
-    if (state.name === 'waiting' && last && restored === '') giveBack(last.text, 'The connection broke before the server answered. Your text is back in the field.');
+    // It is open again without a pause when another transport takes over.
+    if ((state.name === 'waiting' || state.name === 'open') && last && restored === '') giveBack(last.text, 'The connection broke before the server answered. Your text is back in the field.');
   },
   onMessage: (data) => {
     const event = readChat(data);

@@ -25,6 +25,7 @@ const LABEL_ROOM_PX = 170;
 /** @typedef {{ name: string, hue: number, x: number, y: number, targetX: number, targetY: number, node: HTMLElement, wake: Wake }} Arrow */
 
 const stage = element('stage', HTMLElement);
+const arrows = element('arrows', HTMLElement);
 const water = element('water', HTMLCanvasElement);
 const hint = element('hint', HTMLElement);
 const count = element('count', HTMLElement);
@@ -49,8 +50,10 @@ const own = {
   isDirty: false,
 };
 own.node.classList.add('own');
-stage.append(own.node);
+arrows.append(own.node);
 
+/** What is said in place of the crowd while there is no connection. */
+let absent = 'Connecting';
 let frameRequested = false;
 let lastFrame = 0;
 
@@ -61,6 +64,9 @@ const live = openSwitchedSocket({
     own.tag = state.name === 'open' ? crypto.getRandomValues(new Uint32Array(2)).join('-') : '';
     own.node.classList.toggle('adrift', state.name !== 'open');
     notice.textContent = '';
+    if (state.name === 'open') absent = '';
+    if (state.name === 'waiting') absent = 'Reconnecting';
+    if (state.name === 'stopped') absent = 'Connecting';
     describePeople();
     // Everybody should see us from the start, also before our pointer has moved.
     if (state.name === 'open') moved();
@@ -75,6 +81,9 @@ const live = openSwitchedSocket({
     if (event?.kind === 'error') notice.textContent = `The server said: ${event.text}`;
   },
 });
+
+// Our arrow is drawn before there is a connection, too.
+requestFrame();
 
 addEventListener('pointermove', (event) => {
   if (event.isPrimary) follow(event);
@@ -161,7 +170,7 @@ function arrive(move) {
   node.style.setProperty('--hue', String(move.hue));
   const arrow = { name, hue: move.hue, x: move.x, y: move.y, targetX: move.x, targetY: move.y, node, wake: new Wake() };
   others.set(move.sender, arrow);
-  stage.append(node);
+  arrows.append(node);
   describePeople();
   if (others.size < GREET_BELOW) moved();
   return arrow;
@@ -257,8 +266,7 @@ function ripple(node) {
 }
 
 function describePeople() {
-  const total = others.size + (own.sender === '' ? 0 : 1);
-  count.textContent = total === 0 ? 'Nobody here yet' : total === 1 ? 'Only you here' : `${total} people here`;
+  count.textContent = absent || (others.size === 0 ? 'Only you here' : `${others.size + 1} people here`);
   hint.classList.toggle('in-company', others.size > 0);
   const chips = [...others.values()].slice(0, CHIPS_LIMIT).map((arrow) => chip(arrow.name, arrow.hue));
   if (own.sender !== '') chips.unshift(chip(`You: ${colouredFishName(own.sender, own.hue)}`, own.hue));

@@ -1,7 +1,7 @@
 /** The echo page: whatever is sent comes back; each reply is compared with what was sent, and timed. Replies come in the order of the messages. */
 
-import { openLiveSocket } from './live-socket.js';
 import { element, make, sendOnEnter } from './shell.js';
+import { NAMES, openSocket } from './transport.js';
 import { readHex } from './wire.js';
 
 /** @typedef {string | Uint8Array<ArrayBuffer>} Payload */
@@ -28,11 +28,13 @@ let waiting = [];
 /** @type {number[]} round trips of the latest replies in milliseconds */
 let trips = [];
 
-const live = openLiveSocket({
+const live = openSocket({
   onState: (state) => {
-    if (state.name !== 'waiting') return;
+    if (state.name === 'connecting') return;
+    // Also when another transport takes over.
     for (const exchange of waiting) finish(exchange, 'lost', 'no answer: the connection ended');
     waiting = [];
+    if (state.name !== 'waiting') return;
     const { code, reason } = state.close;
     // 1005 and 1006 are the browser's own words for "no code given" and "no closing handshake".
     if (code !== 1005 && code !== 1006) notice.textContent = `The server closed the connection: ${code} ${reason}`;
@@ -102,6 +104,11 @@ function send(payload, title = '') {
   }
   if (!live.isOpen) {
     notice.textContent = 'Not connected just now. Try again when the dot is green.';
+    return false;
+  }
+  const { transport = 'websocket' } = live;
+  if (typeof payload !== 'string' && transport !== 'websocket') {
+    notice.textContent = `WebSocket does not get through here. ${NAMES[transport]}, which does, takes text, no bytes.`;
     return false;
   }
   // The row first: building it is not part of the round trip.

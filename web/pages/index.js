@@ -1,9 +1,11 @@
-/** The front page: the addresses of this very server, and a message to itself every two seconds as a sign of life. */
+/** The front page: the addresses of this very server, and a question every two seconds as a sign of life. */
 
-import { openLiveSocket, socketAddress } from './live-socket.js';
+import { client } from './channel.js';
+import { pageStatus, socketAddress } from './live-socket.js';
 import { element } from './shell.js';
 
 const PULSE_MS = 2000;
+const CHANNEL = 'pulse';
 
 for (const code of document.querySelectorAll('code[data-path]')) {
   if (!(code instanceof HTMLElement)) continue;
@@ -11,28 +13,28 @@ for (const code of document.querySelectorAll('code[data-path]')) {
 }
 
 const pulse = element('pulse', HTMLElement);
-/** @type {number | undefined} */
-let sentAt;
+const show = pageStatus();
+let isBeating = false;
 
-const live = openLiveSocket({
-  path: '/echo',
-  onState: (state) => {
-    sentAt = undefined;
-    pulse.textContent = '';
-    if (state.name === 'open') beat();
-  },
-  onMessage: () => {
-    if (sentAt === undefined) return;
-    const ms = performance.now() - sentAt;
-    sentAt = undefined;
-    pulse.textContent = `It answers this page in ${ms < 0.1 ? 'less than 0.1' : ms.toFixed(1)} ms.`;
-  },
-});
+client.addEventListener('state', changed);
+changed();
+setInterval(beat, PULSE_MS);
 
-function beat() {
-  if (document.hidden || sentAt !== undefined) return;
-  const now = performance.now();
-  if (live.send('pulse')) sentAt = now;
+function changed() {
+  show(client.state);
+  pulse.textContent = '';
+  beat();
 }
 
-setInterval(beat, PULSE_MS);
+async function beat() {
+  const { state } = client;
+  if (document.hidden || isBeating || state.name !== 'open') return;
+  isBeating = true;
+  const sentAt = performance.now();
+  const isAnswered = await client.presence(CHANNEL, { limit: 0 }).then(() => true, () => false);
+  const ms = performance.now() - sentAt;
+  isBeating = false;
+  // What was asked again over a new connection says nothing about either.
+  if (!isAnswered || client.state !== state) return;
+  pulse.textContent = `It answers this page in ${ms < 0.1 ? 'less than 0.1' : ms.toFixed(1)} ms.`;
+}

@@ -1,5 +1,5 @@
 /**
- * One WebSocket that comes back: the connection of every page here.
+ * One WebSocket, or what has the face of one, that comes back: the connection of each demo's page.
  *
  *              ┌──────── opened ────────> open ───┐
  *   start ─> connecting                           │ closed
@@ -7,7 +7,7 @@
  *     │                                    v      v
  *     └──── pause over, or retryNow() ──── waiting      (stop() leads from anywhere to stopped)
  *
- * Nothing here touches the document except `bindStatus`, so the machine is tested in node with a clock of its own.
+ * Nothing here touches the document except `pageStatus`, so the machine is tested in node with a clock of its own.
  */
 
 /** The first pause is somewhere between nothing and this. */
@@ -31,8 +31,15 @@ export const STABLE_AFTER_MS = 5_000;
  *
  * @typedef {ReturnType<typeof setTimeout>} Timer
  *
- * A WebSocket, or what has the face of one.
- * @typedef {Pick<WebSocket, 'send' | 'close' | 'bufferedAmount' | 'onopen' | 'onmessage' | 'onclose'> & { binaryType?: BinaryType }} Socket
+ * What is used of a WebSocket; and what carries it, where it may be something else.
+ * @typedef {object} Socket
+ * @property {((event: any) => void) | null} onopen
+ * @property {((event: any) => void) | null} onmessage
+ * @property {((event: any) => void) | null} onclose
+ * @property {number} bufferedAmount
+ * @property {import('./transport.js').Transport | undefined} [transport]
+ * @property {(data: string | ArrayBuffer) => void} send
+ * @property {(code?: number) => void} close
  *
  * What the machine needs from its surroundings.
  * @typedef {object} Environment
@@ -67,10 +74,9 @@ export function socketAddress(location, path = location.pathname) {
   return `${location.protocol === 'https:' ? 'wss:' : 'ws:'}//${location.host}${path}`;
 }
 
-/** @returns {Environment} */
+/** @returns {Omit<Environment, 'connect'>} */
 function browser() {
   return {
-    connect: (url, protocols) => new WebSocket(url, protocols),
     later: (run, afterMs) => setTimeout(run, afterMs),
     cancel: (timer) => clearTimeout(timer),
     now: () => Date.now(),
@@ -89,9 +95,9 @@ export class LiveSocket {
   /**
    * @param {string} url
    * @param {Handlers} handlers
-   * @param {Environment} [environment]
+   * @param {Environment} environment
    */
-  constructor(url, handlers, environment = browser()) {
+  constructor(url, handlers, environment) {
     this.#url = url;
     this.#handlers = handlers;
     this.#environment = environment;
@@ -108,6 +114,11 @@ export class LiveSocket {
   /** Bytes handed over but not yet on their way; 0 while not connected. */
   get bufferedAmount() {
     return this.#state.name === 'open' ? this.#state.socket.bufferedAmount : 0;
+  }
+
+  /** What carries it while it is open, where that may be something else than a WebSocket. */
+  get transport() {
+    return this.#state.name === 'open' ? this.#state.socket.transport : undefined;
   }
 
   start() {
@@ -157,7 +168,6 @@ export class LiveSocket {
 
   /** @param {Socket} socket */
   #listen(socket) {
-    socket.binaryType = 'arraybuffer';
     // Every handler checks that the machine still speaks of this socket: a late event of an older one changes nothing.
     const isCurrent = () => 'socket' in this.#state && this.#state.socket === socket;
     socket.onopen = () => {
@@ -197,26 +207,28 @@ export class LiveSocket {
 }
 
 /**
- * Shows the state in words and as a dot: green while connected, red otherwise. The countdown is for the eyes only;
- * a screen reader is told once that the connection is gone, not every second.
- * @param {HTMLElement} element with a `.status-text` and a `.status-next` inside
- * @returns {(state: State) => void}
+ * Shows the state in the page's `.status`, in words and as a dot: green while connected, red otherwise. The countdown is for the eyes
+ * only; a screen reader is told once that the connection is gone, not every second.
+ * @returns {(state: { name: string, until?: number }) => void} takes the states of this machine, and those of the client
  */
-export function bindStatus(element) {
+export function pageStatus() {
+  const element = /** @type {HTMLElement} */ (document.querySelector('.status'));
   const text = /** @type {HTMLElement} */ (element.querySelector('.status-text'));
   const next = /** @type {HTMLElement} */ (element.querySelector('.status-next'));
   /** @type {Timer | undefined} */
   let ticking;
   return (state) => {
     clearInterval(ticking);
-    const words = state.name === 'open' ? 'Connected' : state.name === 'stopped' ? 'Disconnected' : state.name === 'waiting' || text.dataset.lost ? 'Reconnecting' : 'Connecting';
-    if (state.name === 'waiting') text.dataset.lost = 'yes';
+    const isOver = state.name === 'stopped' || state.name === 'closed';
+    const isLost = state.name === 'waiting' || state.name === 'paused';
+    const words = state.name === 'open' ? 'Connected' : isOver ? 'Disconnected' : isLost || text.dataset.lost ? 'Reconnecting' : 'Connecting';
+    if (isLost) text.dataset.lost = 'yes';
     if (state.name === 'open') delete text.dataset.lost;
     element.dataset.state = state.name;
     if (text.textContent !== words) text.textContent = words;
     next.textContent = '';
-    if (state.name !== 'waiting') return;
-    const until = state.until;
+    if (state.until === undefined) return;
+    const { until } = state;
     const tick = () => {
       const seconds = Math.ceil((until - Date.now()) / 1000);
       next.textContent = seconds > 0 ? `in ${seconds} s` : '';
@@ -227,20 +239,20 @@ export function bindStatus(element) {
 }
 
 /**
- * The usual case: a socket to the page's own path (or another of this server) that shows itself in the page's `.status` and hurries when there is reason to hope.
- * @param {Handlers & { path?: string }} handlers
- * @param {Environment['connect']} [connect] where it is not to be a plain WebSocket
+ * A socket to the page's own path that shows itself in the page's `.status` and hurries when there is reason to hope.
+ * @param {Handlers} handlers
+ * @param {Environment['connect']} connect
  * @returns {LiveSocket}
  */
 export function openLiveSocket(handlers, connect) {
-  const show = bindStatus(/** @type {HTMLElement} */ (document.querySelector('.status')));
-  const live = new LiveSocket(socketAddress(location, handlers.path), {
+  const show = pageStatus();
+  const live = new LiveSocket(socketAddress(location), {
     ...handlers,
     onState: (state) => {
       show(state);
       handlers.onState?.(state);
     },
-  }, connect && { ...browser(), connect });
+  }, { ...browser(), connect });
   addEventListener('online', () => live.retryNow());
   document.addEventListener('visibilitychange', () => {
     if (!document.hidden) live.retryNow();

@@ -36,8 +36,9 @@ export function readChat(data) {
 export function readCursor(data) {
   const object = parseObject(data);
   if (!object) return undefined;
-  if (typeof object.error === 'string') return { kind: 'error', text: object.error };
   const { sender, color, x, y, tag } = object;
+  // With a sender it is from somebody else, whose unknown members are passed on.
+  if (sender === undefined && typeof object.error === 'string') return { kind: 'error', text: object.error };
   if (typeof sender !== 'string' || sender === '' || sender.length > 64) return undefined;
   if (object.gone === true) return { kind: 'gone', sender };
   if (!isFinite(x) || !isFinite(y)) return undefined;

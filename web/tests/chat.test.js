@@ -195,7 +195,10 @@ test('messages of a wrong shape do not break the page', async () => {
 test('the list is a window that slides', async () => {
   /** @type {import('playwright-core').WebSocketRoute | undefined} */
   let wire;
-  const page = await browser.open(`${server.url}chat`, (window) => window.routeWebSocket(/\/chat$/, (route) => { wire = route; }));
+  const page = await browser.open(`${server.url}chat`, (window) => window.routeWebSocket(/\/chat$/, (route) => {
+    wire = route;
+    route.send('{"msg":[]}');
+  }));
   await connected(page);
   const state = (/** @type {number} */ from, /** @type {number} */ to) => wire?.send(JSON.stringify({ msg: Array.from({ length: to - from }, (_, index) => ({ user: 'u', text: String(from + index), time: 1732147200000 + from + index })) }));
   const texts = () => page.locator('.message-text').allTextContents();

@@ -172,6 +172,7 @@ test('messages of a wrong shape do not break the page, and a stolen tag does not
   let own = '';
   const page = await openCursors((window) => window.routeWebSocket(/\/cursors$/, (route) => {
     route.onMessage((data) => {
+      if (data === '{}') return route.send('{"error":"expected finite numbers x and y"}');
       if (own) return;
       own = String(data);
       for (const wrong of ['', '[]', 'null', '{}', '{"x":1,"y":2}', '{"sender":"s","gone":"yes"}', '{"sender":{},"x":1,"y":1}', '{"sender":"never here","gone":true}']) route.send(wrong);

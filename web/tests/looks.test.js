@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { Browser, connected } from './browser.js';
+import { Browser, connected, eventually } from './browser.js';
 import { startServer } from './server.js';
 
 const PATHS = ['', 'echo', 'chat', 'cursors'];
@@ -96,6 +96,56 @@ for (const colorScheme of /** @type {const} */ (['light', 'dark'])) {
       }
     });
   }
+}
+
+for (const width of [360, 390, 1280]) {
+  test(`the cursors page, ${width} pixels wide: the choice of transport is readable, stays where it is, and nothing lies over words`, async () => {
+    const browser = await Browser.launch({ viewport: { width, height: 800 } });
+    try {
+      const page = await browser.open(`${server.url}cursors`);
+      await connected(page);
+      const select = page.getByLabel('Transport');
+      /** @type {unknown[]} */
+      const places = [];
+      for (const transport of ['websocket', 'stream', 'events', 'poll']) {
+        await select.selectOption(transport);
+        await page.locator(`#carrier[data-transport="${transport}"]`).waitFor();
+        await page.getByText('You:').waitFor();
+        places.push(await select.evaluate((node) => {
+          const free = /** @type {HTMLElement} */ (node.cloneNode(true));
+          free.style.cssText = 'position: fixed; width: max-content; max-width: none';
+          node.after(free);
+          const { x, y, width } = node.getBoundingClientRect();
+          const isWhole = width >= free.getBoundingClientRect().width;
+          free.remove();
+          const { height } = /** @type {Element} */ (document.querySelector('#carrier')).getBoundingClientRect();
+          return { x, y, width, isWhole, lines: Math.round(height / 22) };
+        }));
+      }
+      assert.ok(/** @type {{ isWhole: boolean }} */ (places[0]).isWhole, 'no name of a transport is cut');
+      for (const place of places) assert.deepEqual(place, places[0], 'nothing jumps');
+
+      await page.evaluate(() => new Promise((resolve) => {
+        const socket = new WebSocket(location.href.replace('http', 'ws'));
+        socket.onopen = () => resolve(socket.send(JSON.stringify({ x: 40, y: innerHeight - 60 })));
+      }));
+      await page.locator('.cursor[data-sender]').waitFor({ state: 'attached' });
+      /** What is seen at the middle of an element. @param {string} selector */
+      const seenAt = (selector) => page.evaluate((selector) => {
+        for (const node of document.querySelectorAll('body *')) if (node instanceof HTMLElement) node.style.pointerEvents = 'auto';
+        const box = /** @type {Element} */ (document.querySelector(selector)).getBoundingClientRect();
+        const seen = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
+        for (const node of document.querySelectorAll('body *')) if (node instanceof HTMLElement) node.style.pointerEvents = '';
+        return seen?.closest('.own, .crowd, .cursor, .hint')?.className;
+      }, selector);
+      await eventually(async () => (await seenAt('.cursor[data-sender] .cursor-name')) === 'crowd', 'an arrow under the crowd is not over its words');
+      await page.mouse.move(width / 4, 790);
+      assert.match((await seenAt('.own .cursor-name')) ?? '', /own/, 'one’s own arrow is over everything');
+      assert.deepEqual(browser.troubles, []);
+    } finally {
+      await browser.close();
+    }
+  });
 }
 
 test('a focused control can be seen', async () => {

@@ -109,7 +109,7 @@ async function fillRoom() {
  */
 async function company(page, size) {
   await page.evaluate(async ({ width, height }) => {
-    const homes = [[0.16, 0.34], [0.76, 0.3], [0.34, 0.66], [0.84, 0.62], [0.48, 0.3]];
+    const homes = [[0.16, 0.34], [0.76, 0.3], [0.38, 0.46], [0.84, 0.5], [0.48, 0.3]];
     for (const [index, [x = 0, y = 0]] of homes.entries()) {
       const socket = new WebSocket(location.href.replace('http', 'ws'));
       await new Promise((resolve) => { socket.onopen = resolve; });

@@ -1,4 +1,4 @@
-/** The cursors page over each transport, and with WebSocket blocked: Chromium, the real server, and a hostile proxy between them. */
+/** The pages over each transport, and with WebSocket blocked: Chromium, the real server, and a hostile proxy between them. */
 
 import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
@@ -34,9 +34,12 @@ afterEach(async () => {
 });
 
 /** A browser that remembers nothing of the test before. @param {string} [query] */
-async function openCursors(query = '') {
+const openCursors = (query = '') => openPage(`cursors${query}`);
+
+/** @param {string} path */
+async function openPage(path) {
   if (pages.length === 0) browser = await Browser.launch();
-  const page = await browser.open(`${proxy.url}cursors${query}`);
+  const page = await browser.open(proxy.url + path);
   pages.push(page);
   return page;
 }
@@ -104,6 +107,7 @@ const WALLS = [
   ['refused', { upgrade: 403 }, 'stream'],
   ['swallowed', { upgrade: 'swallow' }, 'stream'],
   ['cut after the 101', { upgrade: 'cut' }, 'stream'],
+  ['silent after the 101', { upgrade: 'mute' }, 'stream'],
   ['refused, and answers held until they are whole', { upgrade: 400, buffer: true, only: /^\/cursors\// }, 'poll'],
 ];
 
@@ -120,6 +124,98 @@ for (const [name, manners, transport] of WALLS) {
     untroubled(/WebSocket connection to .* failed|WebSocket is closed before/);
   });
 }
+
+test('a WebSocket that is silent after the 101 is never said to be in use, nor climbed to', async () => {
+  proxy.manners = { upgrade: 'mute', only: /^\/cursors$/ };
+  const ann = await openCursors();
+  await ann.evaluate(() => {
+    const carrier = document.querySelector('#carrier');
+    const used = /** @type {(string | undefined)[]} */ ([]);
+    Object.assign(window, { used });
+    new MutationObserver(() => used.push(/** @type {HTMLElement} */ (carrier).dataset.transport)).observe(/** @type {Element} */ (carrier), { attributes: true });
+  });
+  await uses(ann, 'stream');
+  const trial = ann.waitForEvent('websocket');
+  await ann.evaluate(() => dispatchEvent(new Event('online')));
+  await (await trial).waitForEvent('close', { timeout: 20_000 });
+  await uses(ann, 'stream');
+  const used = await ann.evaluate(() => /** @type {string[]} */ (Reflect.get(window, 'used')));
+  assert.deepEqual([...new Set(used)].filter((transport) => transport !== ''), ['stream']);
+  untroubled(/WebSocket connection to .* failed|WebSocket is closed before/);
+});
+
+test('a transport that is pinned and does not get through says so, and Automatic does', async () => {
+  proxy.manners = { upgrade: 403 };
+  const ann = await openCursors('?transport=websocket');
+  await ann.getByText('WebSocket does not get through just now. “Automatic” tries the others too.').waitFor();
+  await ann.getByLabel('Transport').selectOption('auto');
+  await uses(ann, 'stream');
+  assert.equal(await ann.locator('#advice').textContent(), '');
+  untroubled(/WebSocket connection to .* failed/);
+});
+
+test('a lost connection is called so, not an empty room', async () => {
+  const ann = await openCursors();
+  await uses(ann, 'websocket');
+  await ann.getByText('Only you here').waitFor();
+  proxy.manners = { upgrade: 502, answer: 502 };
+  proxy.cut();
+  await ann.locator('#count').filter({ hasText: /^Reconnecting$/ }).waitFor();
+  assert.equal(await ann.locator('#carrier').textContent(), '');
+  proxy.manners = {};
+  await ann.getByText('Only you here').waitFor({ timeout: 20_000 });
+  untroubled(/WebSocket connection to .* failed|502/);
+});
+
+/** @type {[string, import('./hostile-proxy.js').Manners['upgrade']][]} */
+const BLOCKED = [['refused', 403], ['silent after the 101', 'mute']];
+
+for (const [name, upgrade] of BLOCKED) {
+  test(`WebSocket ${name}: the front page, the echo and the chat get through`, async () => {
+    proxy.manners = { upgrade };
+    const open = async (/** @type {string} */ path) => {
+      const page = await openPage(path);
+      await page.locator('.status[data-state="open"]').waitFor({ timeout: 20_000 });
+      return page;
+    };
+    const index = await open('');
+    await index.getByText(/It answers this page in .* ms/).waitFor();
+
+    const echo = await open('echo');
+    await echo.getByRole('textbox', { name: 'Text', exact: true }).fill('{}');
+    await echo.getByRole('button', { name: 'Send text' }).click();
+    await echo.locator('.reply[data-kind="text"][data-outcome="same"]').waitFor();
+    await echo.getByRole('button', { name: 'Send bytes' }).click();
+    await echo.getByRole('alert').filter({ hasText: 'HTTP stream, which does, takes text, no bytes.' }).waitFor();
+
+    const [ann, ben] = [await open('chat'), await open('chat')];
+    await ann.getByLabel('Message', { exact: true }).fill(`hello, ${name}`);
+    await ann.keyboard.press('Enter');
+    await ben.locator('.message-text').filter({ hasText: `hello, ${name}` }).waitFor();
+    untroubled(/WebSocket connection to .* failed|WebSocket is closed before/);
+  });
+}
+
+test('the echo and the chat climb back when the wall is gone: bytes come back, and nothing that was said is missing', async () => {
+  proxy.manners = { upgrade: 403 };
+  const [echo, chat] = [await openPage('echo'), await openPage('chat')];
+  for (const page of [echo, chat]) await connected(page);
+  proxy.manners = {};
+  const upgrades = () => proxy.seen.filter((request) => request.startsWith('UPGRADE')).length;
+  const before = upgrades();
+  for (const page of [echo, chat]) await page.evaluate(() => dispatchEvent(new Event('online')));
+  await eventually(() => upgrades() >= before + 2, 'each tries');
+  await eventually(async () => {
+    await echo.getByRole('button', { name: 'Send bytes' }).click();
+    return (await echo.locator('.reply[data-kind="binary"][data-outcome="same"]').count()) > 0;
+  }, 'bytes');
+  assert.equal(await echo.locator('.reply:not([data-kind="binary"])').count(), 0, 'what the page asks by itself is not shown');
+  await eventually(() => proxy.seen.includes('POST /chat/leave'), 'the chat has climbed');
+  await chat.getByLabel('Message', { exact: true }).fill('over a WebSocket now');
+  await chat.keyboard.press('Enter');
+  await chat.locator('.message.mine').filter({ hasText: 'over a WebSocket now' }).waitFor();
+  untroubled(/WebSocket connection to .* failed/);
+});
 
 test('it climbs back when the wall is gone, and the arrow stays', async () => {
   proxy.manners = { upgrade: 403 };

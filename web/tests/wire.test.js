@@ -38,6 +38,11 @@ test('a cursor is a sender, a place and a hue', () => {
   assert.deepEqual(readCursor('{"error":"no"}'), { kind: 'error', text: 'no' });
 });
 
+test('who sends an error with a position does not speak for the server', () => {
+  const event = readCursor('{"color":211,"error":"go away","sender":"s","x":1,"y":2}');
+  assert.equal(event?.kind, 'move');
+});
+
 test('hex as people write it', () => {
   const bytes = (/** @type {string} */ text) => readHex(text) && [...(readHex(text) ?? [])];
   assert.deepEqual(bytes('53 6f 63 6B'), [0x53, 0x6f, 0x63, 0x6b]);
