@@ -349,6 +349,32 @@ fn names_of_channels_that_nobody_is_in_do_not_fill_the_server() {
     });
 }
 
+/// However many there are with something in them, whose time comes before that of those that can go.
+#[test]
+fn channels_in_use_do_not_hide_those_that_nobody_is_in() {
+    let hub = HubOptions::with(|options| options.channels = 300);
+    let options = ChannelOptions::with(|options| options.session_rate = 1_000);
+    in_worlds_with(&options, &hub, |world| {
+        let (ann, eve) = (world.open(0, "ann"), world.open(0, "eve"));
+        for number in 0..250 {
+            world.ask(ann, publish(&format!("full{number}"), "1"));
+        }
+        let heard = world.heard(ann);
+        assert!(heard.iter().all(|words| words == "published 1"), "{heard:?}");
+        for number in 0..1_000 {
+            let name = format!("x{number}");
+            world.ask(eve, subscribe(&name)).ask(eve, Request::Unsubscribe(self::name(&name)));
+        }
+        let heard = world.heard(eve);
+        assert!(heard.iter().all(|words| !words.starts_with("failed")), "{:?}", heard.last());
+        let page = HistoryPage { since: None, limit: 10, reverse: false };
+        for number in 0..250 {
+            world.ask(ann, Request::History(name(&format!("full{number}")), page));
+        }
+        assert!(world.heard(ann).iter().all(|words| words == "history at 1 [1] more false"), "none of them had to go");
+    });
+}
+
 #[test]
 fn without_history_there_are_no_positions() {
     let options = ChannelOptions::with(|options| options.history_size = 0);

@@ -16,7 +16,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, Uri};
+use http::{Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::Full;
 use hyper::{
     body::{Body, Incoming},
@@ -80,6 +80,9 @@ async fn serve(stream: impl Io, worker: &Worker, ticket: Ticket, deadline: Insta
         visit.requests.fetch_add(1, Ordering::Relaxed);
         let (worker, visit) = (worker.clone(), Arc::clone(&visit));
         async move {
+            if !names_one_host(&request) {
+                return Ok(respond(request, &worker, &visit).await.map(Outgoing::Full));
+            }
             let api = worker.api(request.uri().path()).filter(|_| request.method() != Method::CONNECT).cloned();
             let from = visit.ticket.address();
             let begun = match sockjs::begin(&request, from, &worker) {
@@ -151,6 +154,8 @@ async fn respond(mut request: Request<Incoming>, worker: &Worker, visit: &Arc<Vi
     let response = if !is_plain_target(request.uri()) {
         // As the reader of HTTP/1.1 has it.
         Err(Refusal::with_status(StatusCode::BAD_REQUEST).reason_text("the path is not a plain one"))
+    } else if !names_one_host(&request) {
+        Err(Refusal::with_status(StatusCode::BAD_REQUEST).reason_text("the request names more than one host"))
     } else if request.method() == Method::CONNECT {
         upgrade(&mut request, worker, visit).await
     } else {
@@ -189,6 +194,15 @@ async fn call(request: Request<Incoming>, api: &Api, visit: &Visit, worker: &Wor
 /// A plain CONNECT names no path, and is refused for what it is.
 fn is_plain_target(uri: &Uri) -> bool {
     uri.path_and_query().is_none() || is_plain_path(uri.path())
+}
+
+/// Whether `Host`, if it is there, says what `:authority` says (RFC 9113 section 8.3.1): what is decided by one of them shall
+/// hold for whoever looks at the other.
+fn names_one_host<B>(request: &Request<B>) -> bool {
+    let mut hosts = request.headers().get_all(header::HOST).into_iter();
+    let (host, None) = (hosts.next(), hosts.next()) else { return false };
+    host.zip(request.uri().authority())
+        .is_none_or(|(host, authority)| host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()))
 }
 
 /// Accepts an extended CONNECT; its WebSocket goes to a task of its own as soon as hyper lets the stream go.

@@ -141,6 +141,25 @@ async fn what_is_refused_over_http_1_is_refused() {
     assert_eq!(client.get("/health").await.status(), 200, "a refusal ends its stream alone");
 }
 
+/// A3: what `Host` says is what `:authority` says, on every path.
+#[tokio::test]
+async fn a3_more_than_one_host_is_refused() {
+    let server = Running::site();
+    let mut client = Http2::connect(&server).await;
+    for path in ["/", "/health", "/ws/poll", "/sse?channel=a", "/sockjs/info", "/sockjs/0/a/xhr", "/echo/send?id=x"] {
+        for hosts in [&["b"][..], &["a", "a"], &["a:80"], &[""]] {
+            let request = Request::get(format!("http://a{path}"));
+            let request = hosts.iter().fold(request, |request, host| request.header("host", *host));
+            let answer = client.ask(request.body(()).unwrap(), None).await;
+            assert_eq!(answer.status(), 400, "{path} of {hosts:?}");
+        }
+    }
+    for host in ["a", "A"] {
+        let request = Request::get("http://a/health").header("host", host).body(()).unwrap();
+        assert_eq!(client.ask(request, None).await.status(), 200, "{host}");
+    }
+}
+
 /// M: extended CONNECT that is none, and to where nothing is.
 #[tokio::test]
 async fn m_extended_connect_that_is_refused() {

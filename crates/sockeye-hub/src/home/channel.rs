@@ -51,7 +51,9 @@ pub(super) struct Channel {
     pending: Queue,
     rate: Rate,
     /// Since when nobody has used it.
-    idle_since: Instant,
+    pub(super) idle_since: Instant,
+    /// That, if it can make room for another; kept by its owner.
+    pub(super) spare_since: Option<Instant>,
     /// When it is looked at next; kept by its owner.
     pub(super) due: Option<Instant>,
 }
@@ -92,6 +94,7 @@ impl Channel {
             pending: Queue::default(),
             rate: Rate::default(),
             idle_since: now.instant,
+            spare_since: None,
             due: None,
         }
     }

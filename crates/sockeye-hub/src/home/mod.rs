@@ -18,9 +18,6 @@ use crate::{
     wire::{AskWhat, Dice, TellWhat},
 };
 
-/// Channels that are looked at for one that can make room for another.
-const PROBES: usize = 64;
-
 /// Where a home's words go.
 pub(crate) trait Out {
     fn tell(&mut self, to: WorkerId, tell: Tell);
@@ -34,11 +31,13 @@ pub(crate) struct Homes {
     channels: HashMap<ChannelName, Channel>,
     /// When which channel wants to be looked at again; one entry each at most, [`Channel::due`] says which.
     due: BTreeSet<(Instant, ChannelName)>,
+    /// Those that can make room for others, the one first that nobody has used for longest; [`Channel::spare_since`] says which.
+    spare: BTreeSet<(Instant, ChannelName)>,
 }
 
 impl Homes {
     pub(crate) fn new(options: Arc<HubOptions>, namespaces: Arc<Namespaces>) -> Self {
-        Self { options, namespaces, channels: HashMap::new(), due: BTreeSet::new() }
+        Self { options, namespaces, channels: HashMap::new(), due: BTreeSet::new(), spare: BTreeSet::new() }
     }
 
     /// Handles what a front asks.
@@ -115,14 +114,22 @@ impl Homes {
         Ok(Channel::new(name.clone(), options, Arc::clone(&self.options), Epoch(dice()), now, out))
     }
 
-    /// Frees a channel that is kept for its epoch alone, of those whose time comes next: so nobody can fill the server with
-    /// names of channels that nobody is in.
+    /// Frees the channel that has been kept for its epoch alone for longest: so nobody can fill the server with names of
+    /// channels that nobody is in.
     fn make_room(&mut self) -> bool {
-        let spare = |name: &ChannelName| self.channels.get(name).is_some_and(Channel::is_spare);
-        let found = self.due.iter().take(PROBES).find(|(_, name)| spare(name)).cloned();
-        let Some((at, name)) = found else { return false };
-        self.channels.remove(&name);
-        self.due.remove(&(at, name))
+        let Some((_, name)) = self.spare.first().cloned() else { return false };
+        self.free(&name);
+        true
+    }
+
+    /// Forgets a channel.
+    fn free(&mut self, name: &ChannelName) {
+        let Some(channel) = self.channels.remove(name) else { return };
+        for (list, at) in [(&mut self.due, channel.due), (&mut self.spare, channel.spare_since)] {
+            if let Some(at) = at {
+                list.remove(&(at, name.clone()));
+            }
+        }
     }
 
     /// Frees a channel that nobody needs, and sees to it that the others are looked at in time.
@@ -130,12 +137,14 @@ impl Homes {
         let Some(channel) = self.channels.get_mut(name) else { return };
         let wanted = channel.wants(now);
         if channel.is_useless(now) {
-            let due = channel.due;
-            self.channels.remove(name);
-            if let Some(at) = due {
-                self.due.remove(&(at, name.clone()));
+            return self.free(name);
+        }
+        let spare_since = channel.is_spare().then_some(channel.idle_since);
+        if spare_since != channel.spare_since {
+            if let Some(since) = std::mem::replace(&mut channel.spare_since, spare_since) {
+                self.spare.remove(&(since, name.clone()));
             }
-            return;
+            self.spare.extend(spare_since.map(|since| (since, name.clone())));
         }
         // Sooner is enough: when it is looked at it says anew what it wants.
         if let Some(at) = wanted.filter(|at| channel.due.is_none_or(|due| *at < due)) {
