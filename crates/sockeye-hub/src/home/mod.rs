@@ -28,7 +28,8 @@ pub(crate) trait Out {
 pub(crate) struct Homes {
     options: Arc<HubOptions>,
     namespaces: Arc<Namespaces>,
-    channels: HashMap<ChannelName, Channel>,
+    /// Each in a piece of its own: what a table takes for those that there once were, it keeps.
+    channels: HashMap<ChannelName, Box<Channel>>,
     /// When which channel wants to be looked at again; one entry each at most, [`Channel::due`] says which.
     due: BTreeSet<(Instant, ChannelName)>,
     /// Those that can make room for others, the one first that nobody has used for longest; [`Channel::spare_since`] says which.
@@ -46,7 +47,7 @@ impl Homes {
         if !self.channels.contains_key(&name) {
             match self.begin(&name, now, dice, out) {
                 Ok(channel) => {
-                    self.channels.insert(name.clone(), channel);
+                    self.channels.insert(name.clone(), Box::new(channel));
                 }
                 Err(failure) => return refuse(from, ask, failure, out),
             }
