@@ -38,6 +38,8 @@ class Client:
 
     def heard(self, data):
         """How many publications there are in what has come."""
+        if not data:
+            raise SystemExit(f"{self.title}: the server has hung up")
         self.bytes += len(data)
         data, self.tail = self.tail + data, data[-2:]
         return data.count(MARK)
@@ -160,7 +162,7 @@ class SockJsPoll(SockJs):
     def heard(self, data):
         found = super().heard(data)
         self.waiting += data
-        if self.waiting.endswith(b"]\n"):
+        if self.waiting.endswith((b"]\n", b"h\n")):
             self.waiting = b""
             self.socket.sendall(request("POST", f"{self.base}/xhr"))
         return found
@@ -182,7 +184,7 @@ def private(pid):
 class Group:
     """Clients of one transport, all subscribed to a channel of their own."""
 
-    def __init__(self, kind, address, pid, options):
+    def __init__(self, kind, address, pid, selector, options):
         self.title, self.channel = kind.title, f"bench-{kind.__name__.lower()}"
         warm = [kind(address, f"{self.channel}-warm") for _ in range(options.clients // 2)]
         time.sleep(PAUSE)
@@ -190,13 +192,13 @@ class Group:
         self.clients = [kind(address, self.channel) for _ in range(options.clients)]
         time.sleep(PAUSE)
         self.memory = (private(pid) - before) / len(self.clients)
-        self.costs, self.pid, self.warm = [], pid, warm
-        self.selector = selectors.DefaultSelector()
-        for client in self.clients:
-            self.selector.register(client.socket, selectors.EVENT_READ, client)
+        self.costs, self.pid, self.selector = [], pid, selector
+        for client in warm + self.clients:
+            selector.register(client.socket, selectors.EVENT_READ, client)
 
     def measure(self, publisher, options):
-        """One round: publications at a fixed rate, until all have been heard by all."""
+        """One round: publications at a fixed rate, until all have been heard by all. Whoever else is there is attended to meanwhile: who
+        answers no ping, or asks no more, is gone after a while."""
         wanted = options.publications * len(self.clients)
         text = json.dumps({"publish": self.channel, "data": DATA})
         before, began, sent, heard = cpu_seconds(self.pid), time.monotonic(), 0, 0
@@ -233,9 +235,11 @@ def main():
             (pin(LOAD_CORE) or (lambda: None))()
             host, port = re.search(r"//([\d.]+):(\d+)", server.url).groups()
             address = host, int(port)
-            groups = [Group(kind, address, server.pid, options) for kind in TRANSPORTS]
+            selector = selectors.DefaultSelector()
+            groups = [Group(kind, address, server.pid, selector, options) for kind in TRANSPORTS]
             publisher = WebSocket(address, "bench-nobody")
             publisher.socket.setblocking(True)
+            selector.register(publisher.socket, selectors.EVENT_READ, publisher)
             for _ in range(options.rounds):
                 for group in groups:
                     group.measure(publisher, options)
