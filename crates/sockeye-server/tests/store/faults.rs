@@ -130,7 +130,9 @@ fn a_file_that_was_cut_is_found_out() {
         let image = Image::take(closed);
         for (file, bytes) in &image.files {
             let step = if *file == "acknowledged" { 256 } else { 4096 };
-            let cuts = (0..bytes.len()).step_by(step).chain([bytes.len() - 1]);
+            // SQLite takes zeros for what is missing of a page, so one that is cut off at its end is not missed.
+            let last = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+            let cuts = (0..bytes.len()).step_by(step).chain([last]);
             for cut in cuts {
                 let outcome = image.open_with(Durability::Fsync, file, Some(&bytes[..cut]));
                 let what = format!("{file} cut at {cut} of {}, closed {closed}: {outcome:?}", bytes.len());
