@@ -10,7 +10,7 @@ use bytes::{BufMut, Bytes, buf::Limit};
 
 use crate::{
     CloseFrame, ControlPayload, DeflateParams, Event, Limits, Message, MessageKind, Part, Role, Utf8Bytes,
-    append::append,
+    append::{append, copied},
     deflate::{Inflater, Inflating, PIECE},
     error::Fault,
     frame::{Header, HeaderReader, MaskKey, OpCode, Rsv},
@@ -186,8 +186,7 @@ impl Receiver {
             OpCode::Binary => false,
             _ => return None,
         };
-        let mut payload = Vec::new();
-        append(&mut payload, input.get(used..)?.get(..len)?);
+        let mut payload = copied(input.get(used..)?.get(..len)?);
         if let Some(mask) = header.mask {
             mask.apply(&mut payload, 0);
         }
